@@ -1,0 +1,187 @@
+"""Settings: frozen dataclasses filled from flags > environment > project file > user file > defaults.
+
+A section is a dataclass, a key is a field; its `metadata` carries help, range and whether a cloned repository may set it.
+Environment variables are `QCN_<SECTION>_<KEY>`, e.g. `QCN_MODEL_N_CTX=65536`.
+"""
+
+import dataclasses
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qcn_agent.errors import ConfigError
+
+PROJECT_FILE = "qcn-agent.toml"
+KV_TYPES = ("f16", "q8_0", "q4_0")
+
+
+def _key(
+    default: Any,
+    help_: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    safe: bool = False,
+) -> Any:
+    """A setting. `safe` marks keys that a project file, which may come with a cloned repository, is allowed to set."""
+    meta = {"help": help_, "low": low, "high": high, "choices": choices, "safe": safe}
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """[model]: which GGUF, and how it is laid out over the devices. Names follow llama.cpp."""
+
+    path: str = _key("", "GGUF file; the first part of a split one. Empty: the embedded qcn-mini")
+    n_ctx: int = _key(0, "context window in tokens; 0: the smaller of the model's own and 32768", low=0, high=1 << 20)
+    n_threads: int = _key(0, "CPU threads; 0: one per core", low=0, high=1024)
+    gpu_layers: int = _key(-1, "layers on the GPU; -1: all that the build can use", low=-1, high=1000)
+    n_cpu_moe: int = _key(0, "keep the experts of the first N layers in RAM", low=0, high=1000)
+    override_tensor: tuple[str, ...] = _key((), "PATTERN=BUFFER placements, e.g. 'blk\\..*_exps=CPU'")
+    tensor_split: tuple[float, ...] = _key((), "share of each GPU, e.g. [1, 1] for two equal cards")
+    kv_type: str = _key("f16", "type of the KV cache", choices=KV_TYPES)
+    flash_attention: bool = _key(True, "flash attention; off only where a backend lacks it")
+    n_ubatch: int = _key(512, "tokens of one prefill call", low=16, high=8192)
+    mmap: bool = _key(True, "map the file instead of reading it")
+    max_sessions: int = _key(4, "conversations kept in the KV cache at once", low=1, high=64)
+    max_snapshots: int = _key(12, "recurrent states kept at past points (75 MiB each for the 80B model)", low=2, high=128)
+
+
+@dataclass(frozen=True)
+class FixConfig:
+    """[fix]: budgets of the agent loop."""
+
+    tests: str = _key("", "test command; empty: pytest in the project's own environment")
+    max_steps: int = _key(60, "model turns of a whole run", low=1, high=10_000)
+    max_attempts: int = _key(0, "attempts from the tree as found; 0: the profile's own number", low=0, high=100)
+    max_new_tokens: int = _key(48_000, "tokens generated in a whole run", low=64, high=10_000_000)
+    wall_s: float = _key(1800.0, "seconds for a whole run", low=1, high=86_400)
+    command_s: float = _key(120.0, "seconds for one command or test run", low=1, high=86_400, safe=True)
+    observation_chars: int = _key(10_000, "characters of one observation; head and tail are kept", low=500, high=1_000_000, safe=True)
+
+
+@dataclass(frozen=True)
+class DaemonConfig:
+    """[daemon]: lifetime of the shared process."""
+
+    idle_exit_s: float = _key(1800.0, "exit after so many seconds without a client; 0: never", low=0, high=31_536_000)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one process."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    fix: FixConfig = field(default_factory=FixConfig)
+    daemon: DaemonConfig = field(default_factory=DaemonConfig)
+
+
+def load(
+    *,
+    user_file: Path | None = None,
+    project_file: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """Merge all sources. `flags` maps "section.key" to a value; None means "not given".
+
+    Raises ConfigError naming the key, its source and the allowed range.
+    """
+    values: dict[str, dict[str, Any]] = {f.name: {} for f in dataclasses.fields(Config)}
+    for path, project in ((user_file, False), (project_file, True)):
+        if path is not None and path.is_file():
+            _merge_file(values, path, project=project)
+    _merge_env(values, os.environ if env is None else env)
+    for dotted, value in (flags or {}).items():
+        if value is not None:
+            section, _, key = dotted.partition(".")
+            _put(values, section, key, value, f"flag for {dotted}")
+    return Config(**{f.name: _section(f.name)(**values[f.name]) for f in dataclasses.fields(Config)})
+
+
+def _section(name: str) -> Any:
+    return typing.get_type_hints(Config)[name]
+
+
+def _merge_file(values: dict[str, dict[str, Any]], path: Path, *, project: bool) -> None:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}", hint="fix or remove this file") from error
+    for section, keys in table.items():
+        if section not in values or not isinstance(keys, dict):
+            raise ConfigError(f"{path}: unknown section [{section}]", hint=f"sections: {', '.join(values)}")
+        for key, value in keys.items():
+            _put(values, section, key, value, str(path), project=project)
+
+
+def _merge_env(values: dict[str, dict[str, Any]], env: Mapping[str, str]) -> None:
+    for section in values:
+        for f in dataclasses.fields(_section(section)):
+            name = f"QCN_{section}_{f.name}".upper()
+            if name in env:
+                hint = typing.get_type_hints(_section(section))[f.name]
+                _put(values, section, f.name, _from_text(env[name], hint, name), f"environment variable {name}")
+
+
+def _from_text(text: str, hint: Any, name: str) -> Any:
+    if hint is str:
+        return text
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        return [_from_text(part, inner, name) for part in text.split(",") if part]
+    try:
+        if hint is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+        return hint(text)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"environment variable {name}: {text!r} is not {_describe(hint)}") from error
+
+
+def _put(
+    values: dict[str, dict[str, Any]], section: str, key: str, value: Any, source: str, *, project: bool = False
+) -> None:
+    fields = {f.name: f for f in dataclasses.fields(_section(section))} if section in values else {}
+    if key not in fields:
+        known = ", ".join(fields) or ", ".join(values)
+        raise ConfigError(f"{source}: unknown key {section}.{key}", hint=f"known: {known}")
+    if project and not fields[key].metadata["safe"]:
+        raise ConfigError(
+            f"{source}: a project may not set {section}.{key}", hint="set it in your own config.toml, or as a flag"
+        )
+    values[section][key] = _checked(fields[key], typing.get_type_hints(_section(section))[key], value, section, source)
+
+
+def _checked(f: "dataclasses.Field[Any]", hint: Any, value: Any, section: str, source: str) -> Any:
+    meta: types.MappingProxyType[Any, Any] = f.metadata
+    where = f"{source}: {section}.{f.name}"
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        if not isinstance(value, list | tuple) or not all(_is(item, inner) for item in value):
+            raise ConfigError(f"{where}: expected a list of {_describe(inner)}, got {value!r}")
+        return tuple(inner(item) for item in value)
+    if not _is(value, hint):
+        raise ConfigError(f"{where}: expected {_describe(hint)}, got {value!r}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(meta['choices'])}")
+    if (meta["low"] is not None and value < meta["low"]) or (meta["high"] is not None and value > meta["high"]):
+        raise ConfigError(f"{where}: {value} is outside {meta['low']} .. {meta['high']}")
+    return hint(value)
+
+
+def _is(value: Any, hint: Any) -> bool:
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, str(hint))

@@ -1,0 +1,1 @@
+"""Hosts the model: token ids in, token ids out. `text.py` is the border to strings."""

@@ -1,0 +1,119 @@
+"""The protocol between whoever wants tokens and whoever makes them.
+
+The local engine implements it; so will a client of a remote server. Prompts are whole token paths: what of a path
+is cached already is the engine's business, never the caller's.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qcn_agent.engine.grammar import Grammar
+
+IntArray = NDArray[np.int32]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is drawn. None means the model's own default (its GGUF metadata, else the family's)."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One turn: continue `prompt` (int32, the whole path from position 0) by at most `max_new_tokens`.
+
+    `session` names the conversation, so that its branches share one sequence. `boundaries` are prompt positions
+    (numbers of tokens) that a later request is likely to branch from or continue at: the ends of messages.
+    Generation ends at an end-of-generation token of the model, at one of the `stop` strings, or at the limit.
+    """
+
+    session: str
+    prompt: IntArray
+    max_new_tokens: int
+    boundaries: tuple[int, ...] = ()
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    grammar: Grammar | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one request cost. prompt = reused + evaluated prompt tokens; times in milliseconds."""
+
+    num_prompt_tokens: int = 0
+    num_reused_tokens: int = 0
+    num_evaluated_tokens: int = 0  # prompt tokens decoded now, and generated tokens fed back
+    num_generated_tokens: int = 0
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class PrefillProgress:
+    """So much of the prompt is in the cache."""
+
+    num_done_tokens: int
+    num_total_tokens: int
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """New text and the tokens it came from. Text is held back while a UTF-8 character or a stop string is open."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last event. `tokens` are all generated tokens, the end-of-generation token included if one was drawn."""
+
+    reason: Literal["stop", "length"]
+    tokens: IntArray
+    usage: Usage
+
+
+Event = PrefillProgress | TextDelta | Finished
+
+
+class Vocabulary(Protocol):
+    """The border between text and token ids."""
+
+    def encode(self, pieces: Sequence[tuple[str, bool]]) -> IntArray:
+        """Tokens of (text, special) pieces. Only special pieces may become control tokens: file text never does."""
+
+    def decode(self, tokens: IntArray, *, special: bool = False) -> str:
+        """Text of `tokens`; control tokens are left out unless `special`."""
+
+    def is_end(self, token: int) -> bool:
+        """Whether `token` ends a generation."""
+
+
+class Generator(Protocol):
+    """Makes tokens."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The model's vocabulary."""
+
+    @property
+    def n_ctx(self) -> int:
+        """Longest prompt plus answer of one session, in tokens."""
+
+    def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
+        """Stream events; the last is Finished. Closing the iterator or cancelling its task stops at the next step.
+
+        Raises ContextFullError when prompt + max_new_tokens exceed n_ctx, EngineError when evaluation fails.
+        """

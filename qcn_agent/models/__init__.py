@@ -1,0 +1,1 @@
+"""Which GGUF to load: the embedded default and its card."""

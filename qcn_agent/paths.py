@@ -1,0 +1,34 @@
+"""Where this program keeps things outside the user's projects (platformdirs; overridable for tests and unusual homes).
+
+QCN_AGENT_HOME, when set, holds `config/`, `state/` and `cache/` in one place.
+"""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+APP = "qcn-agent"
+
+
+def _place(kind: str, default: Path) -> Path:
+    home = os.environ.get("QCN_AGENT_HOME")
+    return Path(home) / kind if home else default
+
+
+def config_file() -> Path:
+    """The user's settings, `config.toml`."""
+    return _place("config", platformdirs.user_config_path(APP)) / "config.toml"
+
+
+def cache_dir() -> Path:
+    """Things that can be made again: indexes, self-test results."""
+    return _place("cache", platformdirs.user_cache_path(APP))
+
+
+def state_dir() -> Path:
+    """Socket, token, lock, logs and undo journals. Created 0700: nobody else may read or replace them."""
+    path = _place("state", platformdirs.user_state_path(APP))
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+    return path
