@@ -50,7 +50,9 @@ class ModelConfig:
     n_ubatch: int = _key(512, "tokens of one prefill call", low=16, high=8192)
     mmap: bool = _key(True, "map the file instead of reading it")
     max_sessions: int = _key(4, "conversations kept in the KV cache at once", low=1, high=64)
-    max_snapshots: int = _key(12, "recurrent states kept at past points (75 MiB each for the 80B model)", low=2, high=128)
+    max_snapshots: int = _key(
+        12, "recurrent states kept at past points (75 MiB each for the 80B model)", low=2, high=128
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class FixConfig:
     max_new_tokens: int = _key(48_000, "tokens generated in a whole run", low=64, high=10_000_000)
     wall_s: float = _key(1800.0, "seconds for a whole run", low=1, high=86_400)
     command_s: float = _key(120.0, "seconds for one command or test run", low=1, high=86_400, safe=True)
-    observation_chars: int = _key(10_000, "characters of one observation; head and tail are kept", low=500, high=1_000_000, safe=True)
+    observation_chars: int = _key(
+        10_000, "characters of one observation; head and tail are kept", low=500, high=1_000_000, safe=True
+    )
 
 
 @dataclass(frozen=True)
