@@ -1,1 +1,1 @@
-"""TODO."""
+"""The tool-calling loop: transcript, parser, budgets, journal, judge."""
