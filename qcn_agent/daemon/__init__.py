@@ -1,1 +1,1 @@
-"""TODO."""
+"""One process for all clients: services, socket server, and the client side (standard library only)."""

@@ -1,0 +1,282 @@
+"""`fix`: baseline tests, several attempts from the tree as found, a verdict, and a tree that is fixed or untouched."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qcn_agent.agent.attempt import Attempt, End
+from qcn_agent.agent.diff import unified_diff
+from qcn_agent.agent.events import Emit, RunEvent
+from qcn_agent.agent.journal import Journal
+from qcn_agent.agent.judge import Judgement, Verdict, judge
+from qcn_agent.agent.limits import Budget, BudgetExceededError
+from qcn_agent.agent.opening import opening_text
+from qcn_agent.agent.outcome import Ending, Outcome, Totals, ending_of
+from qcn_agent.agent.protected import Protected
+from qcn_agent.agent.speaker import Speaker
+from qcn_agent.agent.transcript import Transcript
+from qcn_agent.config import FixConfig
+from qcn_agent.engine.generator import Generator, SamplingParams
+from qcn_agent.engine.grammar import ParameterShape, ToolShape, tool_call_grammar
+from qcn_agent.errors import ContextFullError
+from qcn_prompts import Profile
+from qcn_prompts.profile import Sampling
+from qcn_tools.base import Observation, Tool
+from qcn_tools.environment import TestCommand, TestsUnavailable
+from qcn_tools.process import CommandRunner
+from qcn_tools.registry import build_tools
+from qcn_tools.report import TestReport
+from qcn_tools.run_tests import RunTests
+from qcn_tools.workspace import Workspace
+
+RESTART_EVERY = 4  # every so many attempts start from the opening again, in case the reading went astray
+MAX_REPEATS = 4  # attempts that only repeat a known failure are free, up to so many for each that counts
+
+
+@dataclass(frozen=True)
+class FixRequest:
+    """What the user asked for. `keep` leaves the last patch in the tree even if it is red."""
+
+    workspace: Path
+    issue: str
+    config: FixConfig
+    seed: int = 0
+    keep: bool = False
+    dry_run: bool = False
+
+
+class FixRun:
+    """One run. Call `run` once."""
+
+    def __init__(
+        self,
+        request: FixRequest,
+        generator: Generator,
+        profile: Profile,
+        runner: CommandRunner,
+        test_command: TestCommand | TestsUnavailable,
+        emit: Emit,
+    ) -> None:
+        self._request = request
+        self._profile = profile
+        self._runner = runner
+        self._test_command = test_command
+        self._emit = emit
+        self._workspace = Workspace(request.workspace)
+        self._root = self._workspace.root
+        self._journal = Journal.create(self._root, request.issue)
+        self._totals = Totals()
+        config = request.config
+        self._budget = Budget(config.max_steps, config.max_new_tokens, config.wall_s)
+        tools = build_tools(
+            self._workspace,
+            self._journal,
+            runner,
+            test_command,
+            observation_chars=config.observation_chars,
+            command_s=config.command_s,
+        )
+        self._tools: Mapping[str, Tool] = {name: tools[name] for name in profile.settings.tools}
+        self._specs = profile.select({name: tool.spec for name, tool in tools.items()})
+        self._vocabulary = generator.vocabulary
+        self._speaker = Speaker(
+            generator,
+            session=f"fix-{self._journal.run_id}",
+            max_turn_tokens=profile.settings.max_turn_tokens,
+            grammar=tool_call_grammar([_tool_shape(tool) for tool in self._tools.values()]),
+            totals=self._totals,
+            emit=emit,
+        )
+        self._red_states: set[str] = set()
+        self._best: tuple[Judgement, str] | None = None
+        self._left_alone: list[str] = []
+
+    async def run(self) -> Outcome:
+        """Do it. Whatever ends the run early, cancellation included, leaves the tree as found (unless `keep`)."""
+        try:
+            return await self._run()
+        except BaseException:
+            if not self._request.keep:
+                self._take_back()
+            raise
+        finally:
+            self._totals.elapsed_s = self._budget.elapsed_s
+
+    async def _run(self) -> Outcome:
+        self._emit(RunEvent("phase", {"text": "running the tests as they are"}))
+        protected = Protected.take(self._root, self._workspace.files())
+        observation, baseline = await self._baseline()
+        opening = self._open(observation)
+        branch = opening
+        limit = self._request.config.max_attempts or self._profile.settings.attempts
+        repeats = 0
+        while self._totals.num_attempts < limit and repeats < MAX_REPEATS * limit:
+            number = self._totals.num_attempts
+            start = opening if number % RESTART_EVERY == 0 else branch
+            attempt = self._attempt(baseline)
+            self._emit(RunEvent("attempt", {"number": number + 1, "of": limit}))
+            try:
+                end = await attempt.run(start, self._sampling(number, repeats))
+            except (BudgetExceededError, ContextFullError) as spent:
+                return await self._stop_early(str(spent), protected, baseline)
+            if end == "repeated":
+                repeats += 1
+                self._take_back()
+                continue
+            self._totals.num_attempts += 1
+            branch = attempt.before_change or opening
+            outcome = await self._settle(end, protected, baseline)
+            if outcome:
+                return outcome
+        return self._failed()
+
+    async def _baseline(self) -> tuple[Observation, TestReport | None]:
+        observation = await self._tool("run_tests").run({})
+        report = observation.fields.get("report")
+        baseline = report if isinstance(report, TestReport) else None
+        self._emit(RunEvent("tests", report_json(baseline, observation)))
+        return observation, baseline
+
+    def _open(self, observation: Observation) -> Transcript:
+        text = opening_text(
+            self._profile,
+            self._request.issue,
+            self._workspace.files(),
+            (observation.kind, observation.fields),
+        )
+        system = Transcript.empty(self._vocabulary).say("system", self._profile.system(self._specs))
+        return system.say("user", text)
+
+    def _attempt(self, baseline: TestReport | None) -> Attempt:
+        return Attempt(
+            profile=self._profile,
+            speaker=self._speaker,
+            tools=self._tools,
+            journal=self._journal,
+            budget=self._budget,
+            baseline=baseline,
+            red_states=frozenset(self._red_states),
+            observation_chars=self._request.config.observation_chars,
+            emit=self._emit,
+        )
+
+    async def _settle(self, end: End, protected: Protected, baseline: TestReport | None) -> Outcome | None:
+        """Judge what an attempt left behind; None when there should be another attempt."""
+        diff = self._diff()
+        if not diff:
+            self._take_back()
+            return self._no_patch("the model says that it is done without a change") if end == "finished" else None
+        if end == "red":
+            judgement = Judgement(Verdict.RED, "tests are red after the change")
+        else:
+            judgement = await self._judge(protected, baseline)
+        if judgement.verdict is Verdict.FIXED or not judgement.provable:
+            return self._succeed(ending_of(judgement.verdict), judgement.reason, diff)
+        self._red_states.add(self._journal.state_key())
+        if self._best is None or judgement.verdict is Verdict.UNPROVEN:
+            self._best = judgement, diff
+        if not self._is_last():
+            self._take_back()
+        return None
+
+    def _is_last(self) -> bool:
+        limit = self._request.config.max_attempts or self._profile.settings.attempts
+        return self._request.keep and self._totals.num_attempts >= limit
+
+    async def _stop_early(self, budget: str, protected: Protected, baseline: TestReport | None) -> Outcome:
+        """A budget is used up: what is there may still be right."""
+        diff = self._diff()
+        if diff:
+            judgement = await self._judge(protected, baseline)
+            if judgement.verdict is Verdict.FIXED:
+                return self._succeed("fixed", judgement.reason, diff)
+            self._best = judgement, diff
+        applied = self._keep_or_take_back()
+        best = self._best[1] if self._best else ""
+        return self._outcome("budget", f"used up: {budget}", best, applied=applied and bool(diff))
+
+    async def _judge(self, protected: Protected, baseline: TestReport | None) -> Judgement:
+        self._emit(RunEvent("phase", {"text": "judging the change with the tests as they were"}))
+        return await judge(self._root, self._workspace.files, protected, baseline, self._run_tests_in)
+
+    async def _run_tests_in(self, root: Path) -> TestReport | None:
+        workspace = self._workspace if root == self._root else Workspace(root)
+        config = self._request.config
+        tool = RunTests(workspace, self._runner, self._test_command, config.command_s, config.observation_chars)
+        observation = await tool.run({})
+        report = observation.fields.get("report")
+        self._emit(RunEvent("tests", report_json(report, observation)))
+        return report if isinstance(report, TestReport) else None
+
+    def _succeed(self, ending: Ending, reason: str, diff: str) -> Outcome:
+        if self._request.dry_run:
+            self._take_back()
+        return self._outcome(ending, reason, diff, applied=not self._request.dry_run)
+
+    def _failed(self) -> Outcome:
+        applied = self._keep_or_take_back()
+        if self._best is None:
+            return self._outcome("no_patch", "the model changed nothing", "", applied=False)
+        judgement, diff = self._best
+        return self._outcome(ending_of(judgement.verdict), judgement.reason, diff, applied=applied)
+
+    def _no_patch(self, reason: str) -> Outcome:
+        return self._outcome("no_patch", reason, "", applied=False)
+
+    def _keep_or_take_back(self) -> bool:
+        keep = self._request.keep and not self._request.dry_run and bool(self._journal.changes)
+        if not keep:
+            self._take_back()
+        return keep
+
+    def _take_back(self) -> None:
+        result = self._journal.restore()
+        self._left_alone.extend(path for path in result.kept if path not in self._left_alone)
+        if result.restored or result.kept:
+            self._emit(RunEvent("restored", {"paths": list(result.restored), "left_alone": list(result.kept)}))
+
+    def _outcome(self, ending: Ending, reason: str, diff: str, *, applied: bool) -> Outcome:
+        self._totals.elapsed_s = self._budget.elapsed_s
+        return Outcome(
+            ending,
+            reason,
+            diff,
+            applied,
+            self._journal.run_id,
+            tuple(self._left_alone),
+            dataclasses.replace(self._totals),
+        )
+
+    def _diff(self) -> str:
+        return unified_diff(self._root, self._journal.first_bytes())
+
+    def _tool(self, name: str) -> Tool:
+        return self._tools[name]
+
+    def _sampling(self, number: int, repeats: int) -> SamplingParams:
+        chosen: Sampling = self._profile.settings.retry if number + repeats else self._profile.settings.first
+        seed = self._request.seed * 1_000_003 + number * 101 + repeats
+        return SamplingParams(chosen.temperature, chosen.top_k, chosen.top_p, seed=seed & 0x7FFFFFFF)
+
+
+def report_json(report: object, observation: Observation) -> dict[str, object]:
+    """A test run as an event carries it."""
+    if not isinstance(report, TestReport):
+        return {"ran": False, "reason": str(observation.fields.get("reason", ""))}
+    return {
+        "ran": True,
+        "green": report.is_green,
+        "num_passed": report.num_passed,
+        "num_failed": report.num_failed,
+        "num_errors": report.num_errors,
+        "timed_out": report.timed_out,
+        "exit_code": report.exit_code,
+        "command": report.command,
+        "failures": [[failure.test_id, failure.message] for failure in report.failures[:5]],
+    }
+
+
+def _tool_shape(tool: Tool) -> ToolShape:
+    parameters = tuple(ParameterShape(p.name, p.type, p.required) for p in tool.spec.parameters)
+    return ToolShape(tool.spec.name, parameters)

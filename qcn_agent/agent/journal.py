@@ -1,0 +1,229 @@
+"""What a run changed, so that it can be taken back byte by byte, with or without git, even after a crash.
+
+    <state>/journals/<run id>/
+        run.json         workspace, issue, time
+        changes.jsonl    one line a change, synced before the file is touched
+        blobs/<sha256>   the bytes as found
+
+A file is put back only if its bytes are ones that we wrote; whatever a person changed meanwhile stays and is reported.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import stat
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from qcn_agent import paths
+from qcn_agent.errors import JournalError
+from qcn_tools.workspace import AtomicWriter
+
+MAX_JOURNALS = 200
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write. Hashes are SHA-256 in hex; `before` is None when the file did not exist, `mode` its permissions."""
+
+    path: str
+    before: str | None
+    after: str
+    mode: int | None
+    mtime_ns: int | None
+    created_dirs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What taking back did: paths put back, and paths left alone because someone else changed them."""
+
+    restored: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+class Journal:
+    """The record of one run; also the Writer that the tools of this run write through."""
+
+    def __init__(self, folder: Path, workspace: Path) -> None:
+        self.folder = folder
+        self.workspace = workspace
+        self._writer = AtomicWriter(workspace)
+        self._changes = _read_changes(folder / "changes.jsonl")
+
+    @classmethod
+    def create(cls, workspace: Path, issue: str) -> "Journal":
+        """Start a journal for a run in `workspace` (absolute)."""
+        _forget_old()
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+        folder = journals_dir() / run_id
+        (folder / "blobs").mkdir(parents=True, mode=0o700)
+        about = {"workspace": str(workspace), "issue": issue[:2000], "started": time.time()}
+        (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
+        return cls(folder, workspace)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run, unique and sortable by time."""
+        return self.folder.name
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All changes since the run began or was last taken back."""
+        return tuple(self._changes)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Record the bytes as found, then replace the file atomically, keeping its mode."""
+        relative = str(path.relative_to(self.workspace))
+        before = path.read_bytes() if path.exists() else None
+        status = path.stat() if before is not None else None
+        change = Change(
+            relative,
+            self._keep_blob(before),
+            _sha(data),
+            stat.S_IMODE(status.st_mode) if status else None,
+            status.st_mtime_ns if status else None,
+            tuple(str(p.relative_to(self.workspace)) for p in _missing_parents(path)),
+        )
+        _append_synced(self.folder / "changes.jsonl", json.dumps(asdict(change)) + "\n")
+        self._changes.append(change)
+        self._writer.write(path, data)
+
+    def first_bytes(self) -> dict[str, bytes | None]:
+        """Each changed path with its bytes as found (None: it did not exist)."""
+        found: dict[str, bytes | None] = {}
+        for change in self._changes:
+            found.setdefault(change.path, self._blob(change.before) if change.before else None)
+        return found
+
+    def state_key(self) -> str:
+        """A digest of what the run's files hold now: equal keys mean equal trees, as far as we changed them."""
+        last = {change.path: change.after for change in self._changes}
+        same = {path: sha for path, sha in last.items() if sha != self._first(path).before}
+        return _sha(json.dumps(sorted(same.items())).encode())
+
+    def restore(self) -> Restored:
+        """Put every file back as found, unless someone else changed it meanwhile, and start afresh."""
+        restored: list[str] = []
+        kept: list[str] = []
+        for path in dict.fromkeys(change.path for change in self._changes):
+            (restored if self._restore_one(path) else kept).append(path)
+        for change in reversed(self._changes):
+            for folder in change.created_dirs:
+                _remove_if_empty(self.workspace / folder)
+        if self._changes:
+            log = self.folder / "changes.jsonl"
+            log.rename(self.folder / f"changes.{time.time_ns()}.jsonl")
+        self._changes = []
+        return Restored(tuple(restored), tuple(kept))
+
+    def _first(self, path: str) -> Change:
+        return next(change for change in self._changes if change.path == path)
+
+    def _restore_one(self, relative: str) -> bool:
+        path, first = self.workspace / relative, self._first(relative)
+        history = [change for change in self._changes if change.path == relative]
+        foreign = any(later.before != earlier.after for earlier, later in itertools.pairwise(history))
+        now = _sha(path.read_bytes()) if path.is_file() and not path.is_symlink() else None
+        if now == first.before and not foreign:
+            return True  # nothing to do; also after a crash between record and write
+        if foreign or now not in {change.after for change in history}:
+            return False
+        if first.before is None:
+            path.unlink()
+            return True
+        self._writer.write(path, self._blob(first.before))
+        if first.mode is not None and first.mtime_ns is not None:
+            path.chmod(first.mode)
+            os.utime(path, ns=(path.stat().st_atime_ns, first.mtime_ns))
+        return True
+
+    def _keep_blob(self, data: bytes | None) -> str | None:
+        if data is None:
+            return None
+        sha = _sha(data)
+        blob = self.folder / "blobs" / sha
+        if not blob.exists():
+            _append_synced(blob, data)
+        return sha
+
+    def _blob(self, sha: str) -> bytes:
+        data = (self.folder / "blobs" / sha).read_bytes()
+        if _sha(data) != sha:
+            raise JournalError(
+                f"journal {self.run_id}: the saved copy {sha[:12]} is damaged", hint="restore it by hand"
+            )
+        return data
+
+
+def journals_dir() -> Path:
+    """Where journals live, 0700."""
+    folder = paths.state_dir() / "journals"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def latest(workspace: Path) -> Journal | None:
+    """The newest journal of `workspace` that still has something to take back."""
+    for folder in sorted(journals_dir().iterdir(), reverse=True):
+        try:
+            about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if about.get("workspace") == str(workspace) and (folder / "changes.jsonl").is_file():
+            return Journal(folder, workspace)
+    return None
+
+
+def _read_changes(log: Path) -> list[Change]:
+    if not log.is_file():
+        return []
+    changes = []
+    lines = log.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            changes.append(Change(**{**entry, "created_dirs": tuple(entry["created_dirs"])}))
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines):
+                break  # cut off by a crash before its file was touched
+            raise JournalError(f"{log}: line {number} is damaged", hint="restore the files by hand") from error
+    return changes
+
+
+def _forget_old() -> None:
+    for folder in sorted(journals_dir().iterdir())[:-MAX_JOURNALS]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    missing = []
+    for parent in path.parents:
+        if parent.exists():
+            break
+        missing.append(parent)
+    return missing
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        pass  # something of the user's is in it
+
+
+def _append_synced(path: Path, data: str | bytes) -> None:
+    payload = data.encode() if isinstance(data, str) else data
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

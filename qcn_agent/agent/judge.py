@@ -1,0 +1,115 @@
+"""Green means green: a run is judged by the project's tests, as they were when the run began."""
+
+import enum
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qcn_agent.agent.protected import Protected, is_protected
+from qcn_tools.report import TestReport
+
+
+class Verdict(enum.Enum):
+    """What the tests say about a patch."""
+
+    FIXED = "fixed"  # a test that was red is green, and none that was green is red
+    RED = "red"  # tests fail
+    UNPROVEN = "unproven"  # nothing that could tell: no tests, none red at the start, or only with changed tests
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and the sentence that explains it. `provable` is False where no test could have told."""
+
+    verdict: Verdict
+    reason: str
+    provable: bool = True
+
+
+TestRunner = Callable[[Path], Awaitable[TestReport | None]]
+
+
+def compare(baseline: TestReport | None, final: TestReport | None) -> Judgement:
+    """Judge `final` against `baseline`; None means that the tests could not be run."""
+    if baseline is None or final is None:
+        return Judgement(Verdict.UNPROVEN, "there are no tests that could be run", provable=False)
+    if not baseline.passed_ids and not baseline.failed_ids:
+        return _without_baseline(baseline, final)
+    newly_red = sorted(baseline.passed_ids - final.passed_ids)
+    newly_green = sorted(baseline.failed_ids & final.passed_ids)
+    if newly_red:
+        return Judgement(Verdict.RED, f"green before, not green now: {_some(newly_red)}")
+    if not newly_green:
+        if baseline.is_green and final.is_green:
+            return Judgement(Verdict.UNPROVEN, "all tests were green before the change too", provable=False)
+        return Judgement(Verdict.RED, f"still red: {_some(sorted(final.failed_ids)) or 'the test run'}")
+    if final.failed_ids:
+        return Judgement(
+            Verdict.FIXED, f"now green: {_some(newly_green)}; still red: {_some(sorted(final.failed_ids))}"
+        )
+    return Judgement(Verdict.FIXED, f"now green: {_some(newly_green)}")
+
+
+NO_TESTS_COLLECTED = 5  # pytest's exit code
+
+
+def _without_baseline(baseline: TestReport, final: TestReport) -> Judgement:
+    """No single test was seen at the start: there are none, or they could not even be collected."""
+    if baseline.exit_code in (0, NO_TESTS_COLLECTED):
+        return Judgement(Verdict.UNPROVEN, "there was no test at the start", provable=False)
+    if final.is_green:
+        return Judgement(Verdict.FIXED, "the tests could not be run before and are green now")
+    return Judgement(Verdict.RED, f"the tests still can't be run (exit code {final.exit_code})")
+
+
+async def judge(
+    root: Path,
+    files: Callable[[], Iterable[str]],
+    protected: Protected,
+    baseline: TestReport | None,
+    run_tests: TestRunner,
+) -> Judgement:
+    """Run the tests on the patched tree and judge it.
+
+    Where protected files were changed, the tests run on a copy that has them as they were: a patch that is only green
+    with its own tests is unproven.
+    """
+    changed = protected.changed(root, files())
+    if not changed:
+        judgement = compare(baseline, await run_tests(root))
+        changed = protected.changed(root, files())  # a test run may rewrite the tests themselves
+        if not changed or judgement.verdict is not Verdict.FIXED:
+            return judgement
+    with tempfile.TemporaryDirectory(prefix="qcn-judge-") as folder:
+        copy = Path(folder) / root.name
+        if not _copy_with_originals(root, copy, files(), protected):
+            return Judgement(Verdict.UNPROVEN, f"tests or their configuration were changed: {_some(changed)}")
+        original = compare(baseline, await run_tests(copy))
+    if original.verdict is Verdict.FIXED:
+        return original
+    return Judgement(
+        Verdict.UNPROVEN,
+        f"tests or their configuration were changed ({_some(changed)}), and with the original ones: {original.reason}",
+    )
+
+
+def _copy_with_originals(root: Path, copy: Path, files: Iterable[str], protected: Protected) -> bool:
+    for name in files:
+        source, target = root / name, copy / name
+        if is_protected(name) or not (source.is_file() or source.is_symlink()):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    for name in protected.hashes:
+        if name not in protected.contents:
+            return False
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(protected.contents[name])
+    return True
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,53 @@
+"""A conversation as the model sees it: tokens that only ever grow, and the places worth coming back to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qcn_agent.engine.generator import IntArray, Vocabulary
+from qcn_prompts import Piece, chatml
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """An immutable token path. Every operation returns a longer one, so a branch is just an older value.
+
+    `tokens` is int32, shape (n,); `boundaries` are the positions after each turn. Text is rendered and tokenised once:
+    sampled tokens are kept as they were drawn.
+    """
+
+    vocabulary: Vocabulary
+    tokens: IntArray
+    boundaries: tuple[int, ...] = ()
+
+    @classmethod
+    def empty(cls, vocabulary: Vocabulary) -> "Transcript":
+        """A conversation in which nothing was said."""
+        return cls(vocabulary, np.zeros(0, dtype=np.int32))
+
+    def say(self, role: str, text: str) -> "Transcript":
+        """Append a whole turn of `role`."""
+        return self._append(chatml.turn(role, text), boundary=True)
+
+    def respond(self, observations: Sequence[str]) -> "Transcript":
+        """Append the results of the last turn's tool calls."""
+        return self._append(chatml.tool_responses(observations), boundary=True)
+
+    def ask(self) -> "Transcript":
+        """Append the header that makes the model speak: the prompt of a request."""
+        return self._append(chatml.assistant_header(), boundary=False)
+
+    def answer(self, sampled: IntArray) -> "Transcript":
+        """Append what the model said, as sampled, and close its turn."""
+        ended = len(sampled) > 0 and self.vocabulary.is_end(int(sampled[-1]))
+        closing = self.vocabulary.encode(chatml.assistant_end(ended=ended))
+        return self._grow(np.concatenate([sampled, closing]), boundary=True)
+
+    def _append(self, pieces: Sequence[Piece], *, boundary: bool) -> "Transcript":
+        return self._grow(self.vocabulary.encode(pieces), boundary=boundary)
+
+    def _grow(self, new: IntArray, *, boundary: bool) -> "Transcript":
+        tokens = np.concatenate([self.tokens, new]).astype(np.int32, copy=False)
+        boundaries = (*self.boundaries, len(tokens)) if boundary else self.boundaries
+        return Transcript(self.vocabulary, tokens, boundaries)

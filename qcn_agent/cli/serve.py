@@ -1,0 +1,66 @@
+"""`serve`: the composition root. Builds the services once and gives them to the socket server."""
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qcn_agent import config, paths
+from qcn_agent.errors import DaemonError, ModelNotFoundError
+
+
+@click.command("serve")
+@click.option("--foreground", is_flag=True, help="Stay in the terminal and log to stderr.")
+@click.option("--model", type=click.Path(path_type=Path), help="GGUF to load. Default: model.path, else qcn-mini.")
+def command(foreground: bool, model: Path | None) -> int:
+    """Start the daemon that hosts the model for all editors and terminals.
+
+    You rarely need this: `fix` starts it by itself. It ends when idle (see daemon.idle_exit_s).
+    """
+    flags = {"model.path": str(model.expanduser().resolve()) if model else None}
+    settings = config.load(user_file=paths.config_file(), flags=flags)
+    if model is not None and not model.expanduser().exists():
+        raise ModelNotFoundError(f"there is no {model}", hint="name a GGUF file, or leave --model out for qcn-mini")
+    return run_here(settings) if foreground else start_apart(settings)
+
+
+def start_apart(settings: config.Config) -> int:
+    """Start the daemon in the background, unless it runs already, and load the model into it."""
+    from qcn_agent.daemon import client
+
+    with client.connect(click.echo) as connection:
+        loaded = connection.request("qcn/load", {"model": settings.model.path}, _show_phase)
+        click.echo(f"process {connection.pid} serves {loaded['path']}")
+    return 0
+
+
+def _show_phase(_: str, event: Any) -> None:
+    click.echo(event["data"].get("text", ""))
+
+
+def run_here(settings: config.Config) -> int:
+    """Be the daemon until told to stop. Raises DaemonError when another one lives."""
+    from qcn_agent.daemon import endpoint, server
+    from qcn_agent.daemon.services import Services
+    from qcn_lsp import connect
+
+    lock = endpoint.take_lock()
+    if lock is None:
+        raise DaemonError("a daemon is running already", hint="qcn-agent status, or qcn-agent stop")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    async def live() -> None:
+        services = Services(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, services.stopping.set)
+        idleness = asyncio.create_task(services.watch_idleness())
+        await server.serve(services, connect)
+        idleness.cancel()
+
+    with lock:
+        asyncio.run(live())
+    return 0

@@ -1,0 +1,45 @@
+"""`status`: what the daemon is, holds and has done."""
+
+import json
+from typing import Any
+
+import click
+
+from qcn_agent.daemon import client
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="All of it, as JSON.")
+def command(as_json: bool) -> int:
+    """Show the daemon, its model and its counters. Exit code 6 when none is running."""
+    connection = client.connect_to_running()
+    if connection is None:
+        click.echo(json.dumps({"running": False}) if as_json else "no daemon is running (fix starts one by itself)")
+        return 6
+    with connection:
+        status = {"running": True, **connection.request("qcn/status", {})}
+    click.echo(json.dumps(status, indent=2) if as_json else "\n".join(_lines(status)))
+    return 0
+
+
+def _lines(status: dict[str, Any]) -> list[str]:
+    sandbox = status["sandbox"]
+    lines = [f"qcn-agent {status['version']}, process {status['pid']}, up {status['uptime_s']:.0f} s"]
+    lines.append(f"clients  {status['num_clients']}   runs  {', '.join(status['runs']) or 'none'}")
+    lines.append(f"sandbox  {'on' if sandbox['available'] else 'not available'}  {sandbox['reason']}".rstrip())
+    return [*lines, *_model_lines(status["model"])]
+
+
+def _model_lines(model: dict[str, Any]) -> list[str]:
+    if model["state"] != "loaded":
+        return [f"model    {model['state']}: {model['path']}"]
+    counted = model["num_evaluated_tokens"] + model["num_reused_tokens"]
+    reused = model["num_reused_tokens"] / counted if counted else 0.0
+    return [
+        f"model    {model['name']} ({model['architecture']}), prompts {model['profile']}, {model['path']}",
+        f"memory   {model['model_bytes'] / 1e6:,.0f} MB model, context {model['n_ctx']:,} tokens",
+        f"tokens   {model['num_evaluated_tokens']:,} evaluated, {model['num_reused_tokens']:,} reused"
+        f" ({reused:.0%}), {model['num_generated_tokens']:,} generated",
+        f"speed    {model['prefill_tokens_per_s']:,.0f} tokens/s prefill, {model['decode_tokens_per_s']:,.0f} decode",
+        f"build    {'GPU' if model['gpu_offload'] else 'CPU only'}: {', '.join(model['devices'])}",
+    ]

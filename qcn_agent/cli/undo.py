@@ -1,0 +1,28 @@
+"""`undo`: take back the last run, from its journal; needs no daemon and no git."""
+
+from pathlib import Path
+
+import click
+
+from qcn_agent.errors import UsageError
+
+
+@click.command("undo")
+@click.option("--workspace", type=click.Path(path_type=Path), default=".", help="The project. Default: here.")
+def command(workspace: Path) -> int:
+    """Take back what the last run changed, byte by byte.
+
+    A file that you have changed since then is left alone and named; the exit code is 1 then.
+    """
+    from qcn_agent.agent import journal
+
+    root = workspace.expanduser().resolve()
+    last = journal.latest(root)
+    if last is None:
+        raise UsageError(f"nothing to take back in {root}", hint="name the project with --workspace")
+    result = last.restore()
+    for path in result.restored:
+        click.echo(f"restored {path}")
+    for path in result.kept:
+        click.echo(f"left alone {path}: it was changed after the run")
+    return 1 if result.kept else 0

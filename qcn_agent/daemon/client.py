@@ -1,0 +1,201 @@
+"""Talks to the daemon, and starts one if there is none. Standard library only: it works without llama.cpp."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qcn_agent import __version__
+from qcn_agent.daemon import endpoint, wire
+from qcn_agent.errors import DaemonError, QcnError, UsageError
+
+START_TIMEOUT_S = 30.0
+Notify = Callable[[str, Any], None]
+T = TypeVar("T")
+
+
+class Client:
+    """One connection. One request at a time; notifications that come meanwhile go to `on_notification`."""
+
+    def __init__(self, connection: socket.socket, pid: int, version: str) -> None:
+        self._socket = connection
+        self._stream = connection.makefile("rb")
+        self._next_id = 0
+        self.pid = pid
+        self.version = version
+
+    def request(self, method: str, params: Any, on_notification: Notify | None = None) -> Any:
+        """Send a request and wait for its result.
+
+        Raises QcnError with the daemon's own message, hint and exit code; DaemonError when the daemon dies meanwhile.
+        KeyboardInterrupt cancels the request, waits until the daemon has confirmed it, and is raised again.
+        """
+        self._next_id += 1
+        request_id = self._next_id
+        self._send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        try:
+            return self._wait(request_id, on_notification)
+        except KeyboardInterrupt:
+            self._cancel(request_id)
+            raise
+
+    def notify(self, method: str, params: Any) -> None:
+        """Send a notification."""
+        self._send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stream.close()
+        self._socket.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait(self, request_id: int, on_notification: Notify | None) -> Any:
+        while True:
+            try:
+                message = wire.read(self._stream)
+            except OSError as error:
+                raise _died(self.pid) from error
+            if message is None:
+                raise _died(self.pid)
+            if message.get("id") == request_id and "method" not in message:
+                return _result(message)
+            if on_notification is not None and "method" in message:
+                on_notification(message["method"], message.get("params"))
+
+    def _cancel(self, request_id: int) -> None:
+        self._send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
+        self._socket.settimeout(10.0)
+        try:
+            self._wait(request_id, None)
+        except (QcnError, OSError):
+            pass  # the answer to a cancelled request is an error
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._socket.sendall(wire.encode(message))
+        except OSError as error:
+            raise _died(self.pid) from error
+
+
+def connect(on_wait: Callable[[str], None]) -> Client:
+    """A connection to the daemon, which is started if there is none; `on_wait` is told then.
+
+    A daemon of another version is replaced when it is idle; one that speaks another protocol is a DaemonError.
+    """
+    client = connect_to_running()
+    if client is not None and client.version != __version__:
+        client = _replace(client)
+    if client is None:
+        on_wait("starting the daemon")
+        client = _start_daemon()
+    return client
+
+
+def connect_to_running() -> Client | None:
+    """A connection to the daemon that runs; None when there is none. Raises DaemonError when it refuses."""
+    where = endpoint.find()
+    if where is None or not endpoint.is_locked():
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(wire.HELLO_TIMEOUT_S)
+        connection.connect(where.socket)
+        hello = {"protocol": wire.PROTOCOL, "version": __version__, "token": endpoint.read_token()}
+        connection.sendall(wire.encode({"jsonrpc": "2.0", "method": "qcn/hello", "params": hello}))
+        with connection.makefile("rb", buffering=0) as stream:
+            reply = wire.read(stream, wire.MAX_HELLO_BYTES)
+    except OSError as error:
+        connection.close()
+        raise DaemonError(f"the daemon (pid {where.pid}) does not answer: {error}", hint="qcn-agent stop") from error
+    if reply is None or "error" in reply:
+        connection.close()
+        message = reply["error"]["message"] if reply else "it hung up"
+        raise DaemonError(f"the daemon refused the connection: {message}", hint="qcn-agent stop, then try again")
+    connection.settimeout(None)
+    return Client(connection, int(reply["params"]["pid"]), str(reply["params"]["version"]))
+
+
+def _replace(old: Client) -> Client | None:
+    stopped = old.request("qcn/stop", {"if_idle": True})["stopping"]
+    if not stopped:
+        return old
+    old.close()
+    wait_until_gone()
+    return None
+
+
+def wait_until_gone(timeout_s: float = 15.0) -> None:
+    """Wait until no daemon holds the lock. Raises DaemonError when one still does."""
+    _poll(lambda: not endpoint.is_locked(), timeout_s, "the daemon does not end")
+
+
+def _start_daemon() -> Client:
+    with endpoint.log_file().open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "qcn_agent", "serve", "--foreground"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            env=_daemon_environment(),
+        )
+
+    def answer() -> Client | None:
+        client = connect_to_running()
+        if client is None and process.poll() is not None and not endpoint.is_locked():
+            raise DaemonError(f"the daemon did not start (exit {process.returncode}): {_last_log_line()}", hint=_see())
+        return client
+
+    return _poll(answer, START_TIMEOUT_S, "the daemon does not come up")
+
+
+def _daemon_environment() -> dict[str, str]:
+    """The client's environment less what would let a project's folder replace our modules."""
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
+
+
+def _poll(attempt: Callable[[], T | None], timeout_s: float, failure: str) -> T:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if result := attempt():
+            return result
+        time.sleep(0.02)
+    raise DaemonError(f"{failure} within {timeout_s:.0f} s", hint=_see())
+
+
+def _result(message: dict[str, Any]) -> Any:
+    error = message.get("error")
+    if error is None:
+        return message.get("result")
+    data = error.get("data") or {}
+    kind = UsageError if data.get("exit_code") == 2 else QcnError
+    raised = kind(str(error.get("message", "the daemon failed")), hint=str(data.get("hint", "")))
+    raised.exit_code = int(data.get("exit_code", 1))
+    raise raised
+
+
+def _died(pid: int) -> DaemonError:
+    return DaemonError(f"the daemon (pid {pid}) died in the middle of the work: {_last_log_line()}", hint=_see())
+
+
+def _see() -> str:
+    return f"its log is {endpoint.log_file()}"
+
+
+def _last_log_line() -> str:
+    log: Path = endpoint.log_file()
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+    except OSError:
+        return "no log"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")

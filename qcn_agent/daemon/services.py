@@ -1,0 +1,151 @@
+"""What every connection shares: the one model, the runs that use it, and their lifetime."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qcn_agent import __version__, paths
+from qcn_agent.agent.events import Emit, RunEvent
+from qcn_agent.agent.fix import FixRequest, FixRun
+from qcn_agent.agent.outcome import Outcome
+from qcn_agent.config import Config, FixConfig
+from qcn_agent.daemon.hosting import ModelHost
+from qcn_agent.errors import UsageError
+from qcn_tools.environment import find_test_command
+from qcn_tools.process import CommandRunner
+from qcn_tools.sandbox import probe
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FixOrder:
+    """A `qcn/fix` request: what to do, where, and the client's own circumstances."""
+
+    workspace: str
+    issue: str
+    env: Mapping[str, str]
+    fix: Mapping[str, Any]
+    model: str = ""
+    seed: int = 0
+    keep: bool = False
+    dry_run: bool = False
+    unsandboxed: bool = False
+
+    @classmethod
+    def from_json(cls, params: Mapping[str, Any]) -> "FixOrder":
+        """Check a request's parameters. Raises UsageError naming what is wrong."""
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = sorted(params.keys() - known.keys())
+        missing = sorted({"workspace", "issue", "env", "fix"} - params.keys())
+        if unknown or missing:
+            raise UsageError(f"qcn/fix: unknown {unknown}, missing {missing}", hint="are both sides the same version?")
+        order = cls(**params)
+        if not Path(order.workspace).is_absolute() or not Path(order.workspace).is_dir():
+            raise UsageError(f"{order.workspace!r} is not a directory", hint="name an existing one with --workspace")
+        if not order.issue.strip():
+            raise UsageError("the issue is empty", hint="say in a sentence what is wrong")
+        return order
+
+
+class Services:
+    """Owned by the composition root; every connection gets the same one. Used on the event loop's thread only."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+        self.config = config
+        self.host = ModelHost(config.model)
+        self.stopping = asyncio.Event()
+        self._clock = clock
+        self._started = clock()
+        self._idle_since = clock()
+        self._num_clients = 0
+        self._workspaces: dict[Path, str] = {}
+        self._runs: set[asyncio.Task[Any]] = set()
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[None]:
+        """Count a connection while it lasts."""
+        self._num_clients += 1
+        try:
+            yield
+        finally:
+            self._num_clients -= 1
+            self._idle_since = self._clock()
+
+    async def fix(self, order: FixOrder, emit: Emit) -> Outcome:
+        """Run `fix`. Raises QcnError; cancelling leaves the tree as found and frees the model at once."""
+        root = Path(order.workspace).resolve()
+        with self._reserved(root), self._running():
+            runner = CommandRunner(unsandboxed=order.unsandboxed, hidden=(paths.state_dir(),))
+            async with self.host.use(order.model, lambda text: emit(RunEvent("phase", {"text": text}))) as hosted:
+                config = FixConfig(**order.fix)
+                command = await find_test_command(root, order.env, runner, tests=config.tests)
+                request = FixRequest(root, order.issue, config, order.seed, order.keep, order.dry_run)
+                run = FixRun(request, hosted.engine, hosted.profile, runner, command, emit)
+                return await run.run()
+
+    def status(self) -> dict[str, Any]:
+        """What `qcn-agent status` shows, as JSON values."""
+        jail = probe()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(self._clock() - self._started, 1),
+            "num_clients": self._num_clients,
+            "runs": [str(path) for path in self._workspaces],
+            "sandbox": dataclasses.asdict(jail),
+            "model": self.host.status(),
+        }
+
+    def request_stop(self, *, if_idle: bool) -> bool:
+        """Stop the daemon: at once, or only when nothing runs. Returns whether it stops."""
+        if if_idle and self._runs:
+            return False
+        for task in self._runs:
+            task.cancel()
+        self.stopping.set()
+        return True
+
+    async def watch_idleness(self, poll_s: float = 1.0) -> None:
+        """Stop when there was no client for `daemon.idle_exit_s` seconds."""
+        limit = self.config.daemon.idle_exit_s
+        while limit and not self.stopping.is_set():
+            await asyncio.sleep(poll_s)
+            if not self._num_clients and self._clock() - self._idle_since >= limit:
+                logger.info("no client for %.0f s, stopping", limit)
+                self.stopping.set()
+
+    async def close(self) -> None:
+        """Cancel what runs, wait until it has cleaned up, and unload the model."""
+        for task in self._runs:
+            task.cancel()
+        if self._runs:
+            await asyncio.wait(self._runs, timeout=10.0)
+        await self.host.close()
+
+    @contextlib.contextmanager
+    def _reserved(self, root: Path) -> Iterator[None]:
+        for other in self._workspaces:
+            if root == other or root.is_relative_to(other) or other.is_relative_to(root):
+                raise UsageError(f"another run is working in {other}", hint="wait until it has ended")
+        self._workspaces[root] = "fix"
+        try:
+            yield
+        finally:
+            del self._workspaces[root]
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        tasks = {task for task in (asyncio.current_task(),) if task is not None}
+        self._runs |= tasks
+        try:
+            yield
+        finally:
+            self._runs -= tasks

@@ -1,0 +1,103 @@
+"""What the engine needs from a runtime: sequences of tokens, copies of their state, logits and samplers.
+
+Vocabulary of this page. A *sequence* is an id that tokens are decoded into; a *park* is a sequence id that only holds a
+copy of a recurrent state. A state at position n is usable only together with the KV of tokens [0, n) of the same path,
+which some live sequence must still hold. All calls come from one thread.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from qcn_agent.engine.generator import FloatArray, IntArray
+from qcn_agent.engine.grammar import Grammar
+from qcn_agent.engine.sampling import SamplingSettings
+from qcn_agent.errors import EngineError
+
+
+class NoRoomError(EngineError):
+    """No KV cells are left for this call; nothing was changed."""
+
+
+class DecodeError(EngineError):
+    """The call failed half-way: the sequence holds garbage until it is restored or dropped."""
+
+
+class Sampler(Protocol):
+    """Draws the tokens of one generation."""
+
+    def sample(self, position: int) -> int:
+        """Draw the token that stands at `position` from the latest logits. A function of (seed, position, logits)."""
+
+    def close(self) -> None:
+        """Free it. Harmless when repeated."""
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What the build and the model are, for status pages."""
+
+    build: str
+    system: str
+    devices: tuple[str, ...]
+    gpu_offload: bool
+    mmap: bool
+    num_params: int
+    state_bytes: int  # size of one recurrent state; 0 for pure attention
+
+
+class Backend(Protocol):
+    """A loaded model with one context. Sequence ids run from 0 to `n_seq_max` - 1."""
+
+    n_vocab: int
+    n_ctx: int  # KV cells, shared by all sequences
+    n_batch: int  # most tokens of one decode call
+    n_seq_max: int
+    needs_snapshots: bool  # recurrent or hybrid: a sequence can't be cut back without a saved state
+    full_copies: bool  # snapshots copy whole sequences, because the cheap ones failed the self-test
+
+    @property
+    def info(self) -> BackendInfo:
+        """Facts for status pages."""
+
+    def decode(self, seq_id: int, tokens: IntArray, position: int, *, want_logits: bool) -> None:
+        """Evaluate 1..n_batch tokens at `position`, which is the length of the sequence.
+
+        With `want_logits` the logits after the last token can be read and sampled until the next decode.
+        Raises NoRoomError (nothing changed) or DecodeError (the sequence is garbage: restore or drop it).
+        """
+
+    def logits(self) -> FloatArray:
+        """A copy of the latest logits, shape (n_vocab,)."""
+
+    def snapshot(self, src: int, park: int) -> None:
+        """Keep the state of `src` in the empty `park`. No bytes move until one of them is decoded into."""
+
+    def restore(self, park: int, dst: int, num_tokens: int) -> None:
+        """Put `dst` back to its first `num_tokens` tokens; `park` was taken there on the same path, and stays.
+
+        Without `needs_snapshots` the park is not looked at.
+        """
+
+    def fork(self, src: int, park: int, dst: int, num_tokens: int) -> None:
+        """Make the empty `dst` share the first `num_tokens` tokens of `src`; `park` was taken there from `src`."""
+
+    def drop(self, seq_id: int) -> None:
+        """Empty a sequence or park."""
+
+    def length(self, seq_id: int) -> int:
+        """How many tokens a live sequence holds."""
+
+    def sampler(self, settings: SamplingSettings, grammar: Grammar | None) -> Sampler:
+        """A sampler for one generation. Raises EngineError when the grammar does not parse."""
+
+    def tokenize(self, text: bytes, *, parse_special: bool) -> IntArray:
+        """Tokens of UTF-8 text, nothing added. Control tokens are recognised only with `parse_special`."""
+
+    def piece(self, token: int, *, special: bool) -> bytes:
+        """Bytes of a token; b"" for a control token unless `special`. They may be part of a UTF-8 character."""
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+
+    def close(self) -> None:
+        """Free context and model. Harmless when repeated."""

@@ -1,0 +1,167 @@
+"""The engine: one loaded model that many conversations share. Implements `Generator`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qcn_agent import gguf
+from qcn_agent.config import ModelConfig
+from qcn_agent.engine import llama_cpp, memory, selftest
+from qcn_agent.engine.backend import Backend
+from qcn_agent.engine.generator import Event, GenerationRequest
+from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
+from qcn_agent.engine.llama_model import ProgressCallback, context_length, load_model
+from qcn_agent.engine.scheduler import Scheduler
+from qcn_agent.engine.sequence import Sequence
+from qcn_agent.engine.session import SessionManager
+from qcn_agent.engine.stream import EventStream
+from qcn_agent.engine.text import LlamaVocabulary
+from qcn_agent.errors import ContextFullError, UsageError
+
+
+@dataclass(frozen=True)
+class SessionStatus:
+    """One conversation in the cache."""
+
+    name: str
+    num_tokens: int
+    num_snapshots: int
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """What is loaded, what the build can use, and what was done. Every field is JSON-able."""
+
+    model_path: str
+    model_name: str
+    architecture: str
+    num_params: int
+    model_bytes: int
+    n_ctx: int
+    state_bytes: int
+    build: str
+    system: str
+    devices: tuple[str, ...]
+    gpu_offload: bool
+    mmap: bool
+    selftest: str
+    num_requests: int
+    num_evaluated_tokens: int
+    num_reused_tokens: int
+    num_generated_tokens: int
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    queue_length: int
+    sessions: tuple[SessionStatus, ...]
+
+
+class Engine:
+    """Use `Engine.load`. Methods may be called from any thread; `generate` needs a running asyncio loop."""
+
+    def __init__(
+        self, backend: Backend, config: ModelConfig, headers: tuple[gguf.GGUFHeader, ...], selftest_result: str
+    ) -> None:
+        self._backend = backend
+        self._headers = headers
+        self._selftest_result = selftest_result
+        self._info = backend.info
+        self._sessions = SessionManager(backend, config.max_sessions, config.max_snapshots)
+        self.metadata: Mapping[str, str] = scalar_metadata(headers[0])
+        self.vocabulary = LlamaVocabulary(backend)
+        self._scheduler = Scheduler(backend, self._sessions, self.metadata)
+        self._scheduler.start()
+
+    @classmethod
+    def load(cls, config: ModelConfig, path: Path, *, on_progress: ProgressCallback | None = None) -> "Engine":
+        """Load the model at `path`; blocking, so call it in a thread. `on_progress` gets 0..1, False from it aborts.
+
+        Raises ModelNotFoundError, ModelFormatError, ModelTooLargeError (before any weight is read), ConfigError,
+        RequestCancelledError.
+        """
+        headers = gguf.check(path)
+        llama_cpp.start()
+        n_ctx = context_length(config, headers[0].integer(f"{headers[0].architecture}.context_length", 4096))
+        memory.check_fits(headers, config, n_ctx, num_sequences(config), gpu=llama_cpp.api.llama_supports_gpu_offload())
+        model = load_model(config, tuple(header.path for header in headers), on_progress)
+        try:
+            backend = LlamaBackend(model, config)
+        except BaseException:
+            model.close()
+            raise
+        result = selftest.ensure(backend, config, gguf.fingerprint(headers))
+        return cls(backend, config, headers, result)
+
+    @property
+    def n_ctx(self) -> int:
+        """Longest prompt plus answer of one session, in tokens."""
+        return self._backend.n_ctx
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """See `Generator.generate`. Raises UsageError, too, when the request itself is malformed."""
+        self._check(request)
+        stream = EventStream(asyncio.get_running_loop())
+        sequence = Sequence(request, stream)
+        self._scheduler.submit(sequence)
+        try:
+            async for event in stream.events():
+                yield event
+        finally:
+            sequence.cancel()
+
+    def drop_session(self, name: str) -> None:
+        """Forget a conversation as soon as no request is running."""
+        self._scheduler.post(lambda: self._sessions.drop(name))
+
+    def status(self) -> EngineStatus:
+        """A snapshot of the counters."""
+        stats, info = self._scheduler.stats, self._info
+        return EngineStatus(
+            model_path=str(self._headers[0].path),
+            model_name=self.metadata.get("general.name", ""),
+            architecture=self._headers[0].architecture,
+            num_params=info.num_params,
+            model_bytes=gguf.model_bytes(self._headers),
+            n_ctx=self.n_ctx,
+            state_bytes=info.state_bytes,
+            build=info.build,
+            system=info.system,
+            devices=info.devices,
+            gpu_offload=info.gpu_offload,
+            mmap=info.mmap,
+            selftest=self._selftest_result,
+            num_requests=stats.num_requests,
+            num_evaluated_tokens=stats.num_evaluated_tokens,
+            num_reused_tokens=stats.num_reused_tokens,
+            num_generated_tokens=stats.num_generated_tokens,
+            prefill_tokens_per_s=stats.prefill.tokens_per_s,
+            decode_tokens_per_s=stats.decode.tokens_per_s,
+            queue_length=self._scheduler.queue_length,
+            sessions=tuple(SessionStatus(s.name, len(s.ledger), len(s.snapshots)) for s in self._sessions.sessions),
+        )
+
+    def close(self) -> None:
+        """Stop the engine thread and free the model. Requests that wait or run end with EngineError."""
+        self._scheduler.close()
+        self._backend.close()
+
+    def _check(self, request: GenerationRequest) -> None:
+        """Nothing malformed may reach llama.cpp, which would end the process."""
+        prompt = request.prompt
+        if prompt.ndim != 1 or not len(prompt):
+            raise UsageError("a prompt must be a non-empty array of token ids")
+        if int(prompt.min()) < 0 or int(prompt.max()) >= self._backend.n_vocab:
+            raise UsageError(f"the prompt holds token ids outside 0 .. {self._backend.n_vocab - 1}")
+        if request.max_new_tokens < 1:
+            raise UsageError("max_new_tokens must be at least 1")
+        needed = len(prompt) + request.max_new_tokens
+        if needed > self.n_ctx:
+            raise ContextFullError(
+                f"{len(prompt)} prompt + {request.max_new_tokens} new tokens exceed the context of {self.n_ctx}",
+                hint="raise model.n_ctx, or shorten the conversation",
+            )
+
+
+def scalar_metadata(header: gguf.GGUFHeader) -> dict[str, str]:
+    """The metadata that are not arrays, as text."""
+    return {key: str(value) for key, value in header.metadata.items() if isinstance(value, bool | int | float | str)}

@@ -1,0 +1,67 @@
+"""The truth of a session: which tokens were decoded, and where one decode call ended and the next began."""
+
+import numpy as np
+
+from qcn_agent.engine.generator import IntArray
+
+_INITIAL = 1024
+
+
+class Ledger:
+    """An append-only int32 array that can be cut back. `splits` are the lengths at which a decode call ended."""
+
+    def __init__(self) -> None:
+        self._tokens = np.empty(_INITIAL, np.int32)
+        self._ends = np.zeros(_INITIAL, np.bool_)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def tokens(self) -> IntArray:
+        """What was decoded; a view, valid until the next append."""
+        return self._tokens[: self._length]
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """Lengths after each decode call, ascending."""
+        return tuple(int(index) + 1 for index in np.flatnonzero(self._ends[: self._length]))
+
+    def append(self, tokens: IntArray) -> None:
+        """Record the tokens of one decode call."""
+        if not len(tokens):
+            return
+        end = self._length + len(tokens)
+        if end > len(self._tokens):
+            self._grow(end)
+        self._tokens[self._length : end] = tokens
+        self._ends[self._length : end] = False
+        self._ends[end - 1] = True
+        self._length = end
+
+    def truncate(self, length: int) -> None:
+        """Keep the first `length` tokens."""
+        self._length = min(length, self._length)
+
+    def extend_from(self, other: "Ledger", length: int) -> None:
+        """Become a copy of the first `length` tokens of `other`, calls included."""
+        self._length = 0
+        if length > len(self._tokens):
+            self._grow(length)
+        self._tokens[:length] = other._tokens[:length]
+        self._ends[:length] = other._ends[:length]
+        self._length = length
+
+    def common_prefix(self, prompt: IntArray) -> int:
+        """How many leading tokens `prompt` shares with the ledger."""
+        limit = min(self._length, len(prompt))
+        different = self._tokens[:limit] != prompt[:limit]
+        return int(different.argmax()) if different.any() else limit
+
+    def _grow(self, needed: int) -> None:
+        capacity = max(needed, 2 * len(self._tokens))
+        tokens, ends = np.empty(capacity, np.int32), np.zeros(capacity, np.bool_)
+        tokens[: self._length] = self._tokens[: self._length]
+        ends[: self._length] = self._ends[: self._length]
+        self._tokens, self._ends = tokens, ends

@@ -1,0 +1,187 @@
+"""`Backend` over llama.cpp: one context with a unified KV cache and one recurrent cell per sequence id.
+
+Exactness rests on a detail: `seq_cp(a, b, 0, 0)` copies no KV cells, and the recurrent half ignores the range and
+shares a's state with b until either is decoded into. `selftest.py` checks this; `full_copies` is the way without it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from qcn_agent.config import ModelConfig
+from qcn_agent.engine import llama_cpp
+from qcn_agent.engine.backend import BackendInfo, DecodeError, NoRoomError
+from qcn_agent.engine.generator import FloatArray, IntArray
+from qcn_agent.engine.grammar import Grammar
+from qcn_agent.engine.llama_batch import Batch
+from qcn_agent.engine.llama_cpp import api
+from qcn_agent.engine.llama_model import LlamaModel, context_length, num_threads
+from qcn_agent.engine.llama_sampler import LlamaSampler
+from qcn_agent.engine.llama_vocab import piece, tokenize
+from qcn_agent.engine.sampling import SamplingSettings
+from qcn_agent.errors import ConfigError, EngineError, ModelError
+
+_KV_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
+_STATE_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+
+
+def num_sequences(config: ModelConfig) -> int:
+    """Sequence ids that the settings ask for: live ones, parks and one to spare. Raises ConfigError."""
+    wanted = config.max_sessions + config.max_snapshots + 1
+    limit = api.llama_max_parallel_sequences()
+    if wanted > limit:
+        raise ConfigError(f"model.max_sessions + model.max_snapshots: {wanted - 1} is over {limit - 1}")
+    return wanted
+
+
+class LlamaBackend:
+    """See `Backend`. Takes ownership of `model`. Raises ModelError when the context can't be created."""
+
+    def __init__(self, model: LlamaModel, config: ModelConfig) -> None:
+        self._model = model
+        self._context = _create_context(model, config)
+        self._memory = api.llama_get_memory(self._context)
+        self._batch = Batch(api.llama_n_batch(self._context))
+        self._pieces: dict[int, bytes] = {}
+        self.n_vocab: int = model.n_vocab
+        self.n_ctx: int = api.llama_n_ctx(self._context)
+        self.n_batch: int = api.llama_n_batch(self._context)
+        self.n_seq_max: int = api.llama_n_seq_max(self._context)
+        self.needs_snapshots = model.needs_snapshots
+        self.full_copies = False
+        self._state_bytes = self._measure_state() if model.needs_snapshots else 0
+
+    @property
+    def info(self) -> BackendInfo:
+        """Facts for status pages."""
+        return BackendInfo(
+            build=llama_cpp.build(),
+            system=api.llama_print_system_info().decode(),
+            devices=tuple(f"{device.name}: {device.description}" for device in llama_cpp.devices()),
+            gpu_offload=api.llama_supports_gpu_offload(),
+            mmap=api.llama_supports_mmap(),
+            num_params=self._model.num_params,
+            state_bytes=self._state_bytes,
+        )
+
+    def decode(self, seq_id: int, tokens: IntArray, position: int, *, want_logits: bool) -> None:
+        """See `Backend.decode`."""
+        self._check_ids(seq_id)
+        code = api.llama_decode(self._context, self._batch.fill(seq_id, tokens, position, want_logits=want_logits))
+        if code == 1:
+            raise NoRoomError("the KV cache is full")
+        if code != 0:
+            raise DecodeError(f"llama_decode failed with code {code} at position {position}")
+
+    def logits(self) -> FloatArray:
+        """See `Backend.logits`."""
+        pointer = api.llama_get_logits_ith(self._context, -1)
+        if not pointer:
+            raise EngineError("no logits were asked for")
+        return np.ctypeslib.as_array(pointer, (self.n_vocab,)).copy()
+
+    def snapshot(self, src: int, park: int) -> None:
+        """See `Backend.snapshot`."""
+        self._check_ids(src, park)
+        if self.full_copies:
+            api.llama_memory_seq_cp(self._memory, src, park, -1, -1)
+        elif self.needs_snapshots:
+            api.llama_memory_seq_cp(self._memory, src, park, 0, 0)
+
+    def restore(self, park: int, dst: int, num_tokens: int) -> None:
+        """See `Backend.restore`."""
+        self._check_ids(park, dst)
+        if self.full_copies:
+            self.drop(dst)
+            api.llama_memory_seq_cp(self._memory, park, dst, -1, -1)
+            return
+        if self.needs_snapshots:
+            api.llama_memory_seq_cp(self._memory, park, dst, 0, 0)
+        if not api.llama_memory_seq_rm(self._memory, dst, num_tokens, -1):  # after the state, never before
+            raise DecodeError(f"sequence {dst} could not be cut back to {num_tokens} tokens")
+
+    def fork(self, src: int, park: int, dst: int, num_tokens: int) -> None:
+        """See `Backend.fork`."""
+        self._check_ids(src, park, dst)
+        self.drop(dst)
+        if self.full_copies:
+            api.llama_memory_seq_cp(self._memory, park, dst, -1, -1)
+            return
+        api.llama_memory_seq_cp(self._memory, src, dst, 0, num_tokens)
+        if self.needs_snapshots:  # replaces the state of src's end, which the line above shared
+            api.llama_memory_seq_cp(self._memory, park, dst, 0, 0)
+
+    def drop(self, seq_id: int) -> None:
+        """See `Backend.drop`."""
+        self._check_ids(seq_id)
+        api.llama_memory_seq_rm(self._memory, seq_id, -1, -1)
+
+    def length(self, seq_id: int) -> int:
+        """See `Backend.length`."""
+        self._check_ids(seq_id)
+        return int(api.llama_memory_seq_pos_max(self._memory, seq_id)) + 1
+
+    def sampler(self, settings: SamplingSettings, grammar: Grammar | None) -> LlamaSampler:
+        """See `Backend.sampler`."""
+        return LlamaSampler(self._context, self._model.vocab, self.n_vocab, settings, grammar)
+
+    def tokenize(self, text: bytes, *, parse_special: bool) -> IntArray:
+        """See `Backend.tokenize`."""
+        if not self._context:
+            raise EngineError("the engine is closed")
+        return tokenize(self._model.vocab, text, parse_special=parse_special)
+
+    def piece(self, token: int, *, special: bool) -> bytes:
+        """See `Backend.piece`."""
+        key = token * 2 + special
+        found = self._pieces.get(key)
+        if found is None:
+            if not 0 <= token < self.n_vocab or not self._context:
+                raise EngineError(f"no token {token} in a vocabulary of {self.n_vocab}")
+            found = self._pieces[key] = piece(self._model.vocab, token, special=special)
+        return found
+
+    def is_end(self, token: int) -> bool:
+        """See `Backend.is_end`."""
+        return bool(api.llama_vocab_is_eog(self._model.vocab, token))
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if self._context:
+            api.llama_free(self._context)
+            self._context = None
+            self._model.close()
+
+    def _measure_state(self) -> int:
+        """Bytes of one recurrent state, headers included. Also warms the model up."""
+        self.decode(0, np.zeros(1, np.int32), 0, want_logits=False)
+        num_bytes = api.llama_state_seq_get_size_ext(self._context, 0, _STATE_ONLY)
+        self.drop(0)
+        return int(num_bytes)
+
+    def _check_ids(self, *seq_ids: int) -> None:
+        """A wrong id would end the process inside llama.cpp."""
+        for seq_id in seq_ids:
+            if not 0 <= seq_id < self.n_seq_max:
+                raise EngineError(f"no sequence {seq_id}")
+
+
+def _create_context(model: LlamaModel, config: ModelConfig) -> Any:
+    if config.kv_type != "f16" and not config.flash_attention:
+        raise ConfigError(f"model.kv_type {config.kv_type} needs model.flash_attention")
+    params = api.llama_context_default_params()
+    params.n_ctx = context_length(config, model.n_ctx_train)
+    params.n_batch = params.n_ubatch = min(config.n_ubatch, params.n_ctx)
+    params.n_seq_max = params.n_outputs_max = num_sequences(config)  # fewer outputs than sequences would assert
+    params.n_threads = params.n_threads_batch = num_threads(config, model.num_bytes)
+    params.type_k = params.type_v = getattr(api, _KV_TYPES[config.kv_type])
+    params.flash_attn_type = int(config.flash_attention)
+    params.kv_unified = True
+    params.swa_full = True  # a sliding-window cache could not be cut back
+    params.no_perf = True
+    llama_cpp.forget_errors()
+    context = api.llama_init_from_model(model.handle, params)
+    if not context:
+        reason = llama_cpp.latest_errors() or "llama.cpp gave no reason"
+        raise ModelError(f"no context could be created: {reason}", hint="lower model.n_ctx or model.max_snapshots")
+    return context

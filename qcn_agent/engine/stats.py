@@ -1,0 +1,30 @@
+"""What the engine has done: totals and live rates."""
+
+from dataclasses import dataclass
+
+_WEIGHT = 0.2  # of the newest sample
+
+
+@dataclass
+class Rate:
+    """Tokens per second as an exponentially weighted mean over calls; 0 before the first."""
+
+    tokens_per_s: float = 0.0
+
+    def add(self, num_tokens: int, seconds: float) -> None:
+        """Record one call."""
+        if seconds > 0:
+            sample = num_tokens / seconds
+            self.tokens_per_s += (_WEIGHT if self.tokens_per_s else 1.0) * (sample - self.tokens_per_s)
+
+
+class EngineStats:
+    """Written by the engine thread, read by any."""
+
+    def __init__(self) -> None:
+        self.num_requests = 0
+        self.num_evaluated_tokens = 0
+        self.num_reused_tokens = 0
+        self.num_generated_tokens = 0
+        self.prefill = Rate()
+        self.decode = Rate()

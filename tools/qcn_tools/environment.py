@@ -1,0 +1,158 @@
+"""Which command runs the tests: the user's own choice, else pytest in the project's own environment.
+
+Never the interpreter that this program itself runs in, unless it is what the client's PATH names.
+"""
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+_ALLOWED = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TERM",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "CONDA_DEFAULT_ENV",
+        "PYTHONPATH",
+        "PYTHONHASHSEED",
+        "LD_LIBRARY_PATH",
+    }
+)
+_SHELL_WORD = re.compile(r"[|&;<>()$`*?\n]|^\s*\w+=")
+_PYTHONS = ("python", "python3")
+_MAX_PATH_PYTHONS = 8
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class TestCommand:
+    """How to run the tests. `reason` says where the choice came from.
+
+    A command of kind `pytest` accepts pytest's options and paths behind its own arguments; of a `custom` one only
+    the exit code is understood.
+    """
+
+    __test__ = False
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    kind: Literal["pytest", "custom"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class TestsUnavailable:
+    """No way to run tests was found. `hint` is one line that says what the user can do."""
+
+    __test__ = False
+
+    reason: str
+    hint: str
+
+
+class Prober(Protocol):
+    """Runs something that a repository may have brought along, so it must confine it."""
+
+    async def succeeds(self, argv: tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> bool:
+        """Whether `argv` exits with 0 within a few seconds. Starts in `cwd`, writes nothing, reaches no network."""
+
+
+async def find_test_command(
+    root: Path, client_env: Mapping[str, str], prober: Prober, *, tests: str = "", config: str = ""
+) -> TestCommand | TestsUnavailable:
+    """Choose the test command of the workspace `root` for a client with `client_env`.
+
+    The first of: `tests` (the command line's), `config` (the setting's), and `-m pytest` in the first interpreter
+    that can import pytest of: `.venv` and `venv` in the workspace, VIRTUAL_ENV, CONDA_PREFIX, PATH.
+    """
+    env = allowed_env(client_env)
+    for given, source in ((tests, "--tests"), (config, "the setting fix.tests")):
+        if given.strip():
+            return _given_command(given, env, source)
+    tried = []
+    for python, prefix, source in _interpreters(root, env):
+        own_env = _activated(env, prefix)
+        if await prober.succeeds((str(python), "-c", "import pytest"), root, own_env):
+            return TestCommand((str(python), "-m", "pytest"), own_env, "pytest", f"pytest from {source}")
+        tried.append(source)
+    places = ", ".join(tried) or "no Python interpreter found"
+    return TestsUnavailable(
+        f"pytest can't be imported (tried: {places})",
+        "install pytest into the project's environment, activate that environment, or name a command with --tests",
+    )
+
+
+def allowed_env(client_env: Mapping[str, str]) -> dict[str, str]:
+    """The part of a client's environment that commands may see: an allow-list, so no keys or tokens."""
+    kept = {name: value for name, value in client_env.items() if name in _ALLOWED or name.startswith("LC_")}
+    quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"}
+    return {"PATH": _DEFAULT_PATH} | kept | quiet
+
+
+def is_pytest(argv: tuple[str, ...]) -> bool:
+    """Whether a command line starts pytest directly, so that pytest's options can be added behind it."""
+    if not argv:
+        return False
+    program = Path(argv[0]).name
+    if program in ("pytest", "py.test"):
+        return True
+    return re.fullmatch(r"python[\d.]*", program) is not None and ("-m", "pytest") in itertools.pairwise(argv)
+
+
+def _given_command(text: str, env: dict[str, str], source: str) -> TestCommand:
+    try:
+        argv = tuple(shlex.split(text))
+    except ValueError:  # an open quote: let the shell say so
+        argv = ()
+    if not argv or _SHELL_WORD.search(text):
+        return TestCommand(("/bin/sh", "-c", text), env, "custom", f"given by {source}")
+    return TestCommand(argv, env, "pytest" if is_pytest(argv) else "custom", f"given by {source}")
+
+
+def _interpreters(root: Path, env: Mapping[str, str]) -> Iterator[tuple[Path, Path | None, str]]:
+    """(interpreter, prefix of its environment if it has one, what to call it), best first, without repeats."""
+    prefixes = [(root / name, f"{name} in the workspace") for name in (".venv", "venv")]
+    prefixes += [(Path(env[name]), name) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if env.get(name)]
+    seen: set[Path] = set()
+    for prefix, source in prefixes:
+        python = prefix / "bin" / "python"
+        if prefix.is_absolute() and os.access(python, os.X_OK) and python not in seen:
+            seen.add(python)
+            yield python, prefix, source
+    for python in _path_pythons(env["PATH"]):
+        if python not in seen:
+            seen.add(python)
+            yield python, None, f"{python} (PATH)"
+
+
+def _path_pythons(path: str) -> list[Path]:
+    """Interpreters in the absolute directories of PATH; a relative entry would mean a directory of the repository."""
+    directories = dict.fromkeys(entry for entry in path.split(os.pathsep) if entry.startswith("/"))
+    found: list[Path] = []
+    for directory in directories:
+        names = [shutil.which(name, path=directory) for name in _PYTHONS]
+        by_target = {Path(name).resolve(): Path(name) for name in reversed(names) if name}
+        found += reversed(by_target.values())
+    return found[:_MAX_PATH_PYTHONS]
+
+
+def _activated(env: Mapping[str, str], prefix: Path | None) -> dict[str, str]:
+    """`env` as activating `prefix` would leave it."""
+    if prefix is None:
+        return dict(env)
+    variable = "CONDA_PREFIX" if (prefix / "conda-meta").is_dir() else "VIRTUAL_ENV"
+    return dict(env) | {variable: str(prefix), "PATH": os.pathsep.join((str(prefix / "bin"), env["PATH"]))}

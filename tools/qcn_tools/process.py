@@ -1,0 +1,219 @@
+"""Runs commands of a project: confined, bounded in time and output, and with nothing left running behind them."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qcn_agent.errors import SandboxError
+from qcn_tools import jail, sandbox
+from qcn_tools.output import OutputBuffer
+
+_MARKER = "QCN_COMMAND"  # in the environment of every process that a command starts
+_GRACE_S = 1.0
+_PROBE_S = 20.0
+_MAX_SWEEPS = 50  # whatever forks faster than we kill is stopped by RLIMIT_NPROC first
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended. `exit_code` is negative for a signal; `output` holds stdout and stderr, head and tail."""
+
+    exit_code: int
+    output: str
+    timed_out: bool
+    duration_s: float
+    truncated: bool
+
+
+class CommandRunner:
+    """Starts commands in the jail.
+
+    `hidden`: paths that no command may read, such as the directory with the daemon's token. `unsandboxed` runs
+    without a jail; otherwise, where there is none, `run` raises SandboxError.
+    """
+
+    def __init__(self, *, hidden: Sequence[Path] = (), unsandboxed: bool = False) -> None:
+        self._hidden = tuple(hidden)
+        self._unsandboxed = unsandboxed
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout_s: float,
+        writable: Sequence[Path] = (),
+        output_chars: int = 10_000,
+        tmp: Path | None = None,
+    ) -> CommandResult:
+        """Run `argv` in `cwd` with exactly `env` and a private TMPDIR (`tmp`, or one that is removed afterwards).
+
+        It may change what lies beneath `writable`, except every `.git` and our own settings, and its TMPDIR. When it
+        ends, after `timeout_s` seconds, or when this call is cancelled, all that it started is killed.
+        Raises SandboxError when it can't be confined.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            own_tmp = await stack.enter_async_context(private_tmp()) if tmp is None else tmp
+            full_argv = await self._full_argv(argv, [*writable, own_tmp])
+            marker = secrets.token_hex(16)
+            full_env = dict(env) | _private_places(own_tmp) | {_MARKER: marker}
+            result = await _run(full_argv, cwd, full_env, timeout_s, output_chars, marker)
+        if result.exit_code == jail.EXIT_JAIL_FAILED and result.output.startswith(jail.MESSAGE_PREFIX):
+            raise _no_jail(result.output.removeprefix(jail.MESSAGE_PREFIX).strip())
+        output = result.output.replace(str(own_tmp), "$TMPDIR")  # a random name would make equal runs look different
+        return CommandResult(result.exit_code, output, result.timed_out, result.duration_s, result.truncated)
+
+    async def succeeds(self, argv: tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> bool:
+        """Whether `argv` exits with 0 within 20 s, writing nothing."""
+        return (await self.run(argv, cwd=cwd, env=env, timeout_s=_PROBE_S, output_chars=100)).exit_code == 0
+
+    async def _full_argv(self, argv: Sequence[str], write: Sequence[Path]) -> tuple[str, ...]:
+        if self._unsandboxed:
+            return tuple(argv)
+        support = sandbox.probe()
+        if not support.available:
+            raise _no_jail(support.reason)
+        found = [await asyncio.to_thread(sandbox.protected_paths, root) for root in write]
+        protect = [path for paths in found for path in paths]
+        return sandbox.jailed_argv(argv, write=write, protect=protect, hide=self._hidden)
+
+
+@contextlib.asynccontextmanager
+async def private_tmp() -> AsyncIterator[Path]:
+    """A directory that only this user can read, removed with all that is in it."""
+    path = await asyncio.to_thread(_make_tmp)
+    try:
+        yield path
+    finally:
+        await asyncio.to_thread(_remove_tree, path)
+
+
+def _make_tmp() -> Path:
+    return Path(tempfile.mkdtemp(prefix="qcn-")).resolve()
+
+
+def _private_places(tmp: Path) -> dict[str, str]:
+    """Variables that lead the usual leftovers of a test run into `tmp`."""
+    places = {name: str(tmp) for name in ("TMPDIR", "TMP", "TEMP")}
+    return places | {"COVERAGE_FILE": str(tmp / ".coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / ".hypothesis")}
+
+
+async def _run(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float, output_chars: int, marker: str
+) -> CommandResult:
+    output = OutputBuffer(output_chars)
+    started = time.monotonic()
+    async with _output_pipe() as (reader, write_end):
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                cwd=cwd,
+                env=env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                start_new_session=True,
+            )
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:  # in a jail, the launcher says so
+            return CommandResult(jail.EXIT_NOT_FOUND, str(error), False, 0.0, False)
+        finally:
+            os.close(write_end)
+        reading = asyncio.create_task(_read_into(output, reader))
+        timed_out = False
+        try:
+            await asyncio.wait_for(process.wait(), timeout_s)
+        except TimeoutError:
+            timed_out = True
+        finally:
+            await asyncio.shield(_end(process, marker))  # a second cancellation must not leave anything running
+            await _finish(reading)
+    exit_code = process.returncode if process.returncode is not None else -signal.SIGKILL
+    return CommandResult(exit_code, output.text(), timed_out, time.monotonic() - started, output.truncated)
+
+
+@contextlib.asynccontextmanager
+async def _output_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, int]]:
+    """A stream and the descriptor that feeds it. Our own pipe, as asyncio's would wait for whoever else holds it."""
+    read_end, write_end = os.pipe()
+    reader = asyncio.StreamReader(limit=_CHUNK)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    file = os.fdopen(read_end, "rb", 0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, file)
+    try:
+        yield reader, write_end
+    finally:
+        transport.close()
+
+
+async def _read_into(output: OutputBuffer, reader: asyncio.StreamReader) -> None:
+    while chunk := await reader.read(_CHUNK):
+        output.add(chunk)
+
+
+async def _finish(reading: "asyncio.Task[None]") -> None:
+    """Let the reader take what is left in the pipe; something that survived may hold it open."""
+    await asyncio.wait((reading,), timeout=_GRACE_S)
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+
+
+async def _end(process: asyncio.subprocess.Process, marker: str) -> None:
+    """End the command: politely if it still runs, then whatever is left of its group and of its descendants."""
+    try:
+        if process.returncode is None:
+            _signal_group(process.pid, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _GRACE_S)
+    finally:
+        _signal_group(process.pid, signal.SIGKILL)
+        for _ in range(_MAX_SWEEPS):
+            if not await asyncio.to_thread(_kill_marked, marker):
+                break
+    await process.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _kill_marked(marker: str) -> bool:
+    """Kill the processes with our marker in their environment, which may have left the group; whether there were any.
+
+    Linux only. One that wiped its environment *and* left the group escapes; it stays jailed.
+    """
+    wanted, found = f"{_MARKER}={marker}".encode(), False
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+                found = True
+    return found
+
+
+def _remove_tree(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # directories that a test made unreadable
+        for directory, names, _ in os.walk(path):
+            for name in names:
+                if not (Path(directory) / name).is_symlink():
+                    (Path(directory) / name).chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _no_jail(reason: str) -> SandboxError:
+    return SandboxError(
+        f"commands can't be confined here: {reason}",
+        hint="--unsandboxed runs them with all your rights; do that only for code you trust",
+    )

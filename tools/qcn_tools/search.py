@@ -1,0 +1,60 @@
+"""Tool `search`: lines that match a regular expression."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from qcn_tools.base import Observation, Parameter, ToolSpec
+from qcn_tools.worker import call_worker
+from qcn_tools.workspace import MAX_FILE_BYTES, Workspace, observes_refusals
+
+_MAX_MATCHES = 100
+
+
+class Search:
+    """Searches the files that git knows or would add; binaries and files over 10 MB are passed over.
+
+    Answers `matches` {pattern, path, matches: [{path, line, text}], num_matches, truncated, note} or, after
+    `timeout_s` seconds, `error` {message}.
+    """
+
+    spec = ToolSpec(
+        "search",
+        "Search file contents with a regular expression.",
+        (
+            Parameter("pattern", "string", "Regular expression (Python syntax)."),
+            Parameter("path", "string", "File or directory to search; default: everything.", required=False),
+        ),
+    )
+
+    def __init__(self, workspace: Workspace, timeout_s: float = 10.0) -> None:
+        self._workspace = workspace
+        self._timeout_s = timeout_s
+
+    @observes_refusals
+    async def run(self, arguments: Mapping[str, Any]) -> Observation:
+        """See the class."""
+        pattern, path = arguments["pattern"], arguments.get("path") or "."
+        if not pattern:
+            return _failed("the pattern is empty")
+        below = self._workspace.relative(self._workspace.resolve(path))
+        files = await asyncio.to_thread(self._workspace.files)
+        chosen = [name for name in files if below in (".", name) or name.startswith(below + "/")]
+        request = {
+            "root": str(self._workspace.root),
+            "files": chosen,
+            "pattern": pattern,
+            "max_matches": _MAX_MATCHES,
+            "max_file_bytes": MAX_FILE_BYTES,
+        }
+        answer = await call_worker("search_worker.py", request, self._timeout_s)
+        if answer is None:
+            return _failed(
+                pattern, f"it took longer than {self._timeout_s:g} s; use a simpler pattern or a smaller path"
+            )
+        truncated = answer["num_matches"] > len(answer["matches"])
+        return Observation("matches", {"pattern": pattern, "path": below, "truncated": truncated, **answer})
+
+
+def _failed(message: str) -> Observation:
+    return Observation("error", {"message": message}, ok=False)
