@@ -21,7 +21,9 @@ from qcn_tools.report import TestReport
 MAX_PROBLEMS = 3
 NUDGE_AT, STOP_AT = 3, 5  # the same call with the same answer, nothing changed in between
 
-End = Literal["answered", "finished", "red", "repeated", "stuck", "steps"]
+EDIT_FAILURES = frozenset({"edit_not_found", "edit_ambiguous", "edit_noop", "edit_syntax_error", "not_found", "refused"})
+
+End = Literal["answered", "finished", "red", "misedit", "repeated", "stuck", "steps"]
 
 
 @dataclass
@@ -100,8 +102,10 @@ class Attempt:
     def _ending(self, observation: Observation, *, changed: bool) -> End | None:
         if observation.kind == "finished":
             return "finished"
-        if not self.profile.settings.end_attempt_when_red:
+        if not self.profile.settings.one_edit:
             return None
+        if observation.kind in EDIT_FAILURES:
+            return "misedit"
         if changed and self.journal.state_key() in self.red_states:
             return "repeated"
         report = observation.fields.get("report")

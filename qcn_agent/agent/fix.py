@@ -31,7 +31,7 @@ from qcn_tools.run_tests import RunTests
 from qcn_tools.workspace import Workspace
 
 RESTART_EVERY = 4  # every so many attempts start from the opening again, in case the reading went astray
-MAX_REPEATS = 4  # attempts that only repeat a known failure are free, up to so many for each that counts
+MAX_REPEATS = 4  # attempts that never reach the tests are free, up to so many for each that counts
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class FixRun:
                 end = await attempt.run(start, self._sampling(number, repeats))
             except (BudgetExceededError, ContextFullError) as spent:
                 return await self._stop_early(str(spent), protected, baseline)
-            if end == "repeated":
+            if end in ("repeated", "misedit"):
                 repeats += 1
                 self._take_back()
                 continue

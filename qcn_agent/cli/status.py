@@ -36,7 +36,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
     counted = model["num_evaluated_tokens"] + model["num_reused_tokens"]
     reused = model["num_reused_tokens"] / counted if counted else 0.0
     return [
-        f"model    {model['name']} ({model['architecture']}), prompts {model['profile']}, {model['path']}",
+        f"model    {model['model_name']} ({model['architecture']}), prompts {model['profile']}, {model['model_path']}",
         f"memory   {model['model_bytes'] / 1e6:,.0f} MB model, context {model['n_ctx']:,} tokens",
         f"tokens   {model['num_evaluated_tokens']:,} evaluated, {model['num_reused_tokens']:,} reused"
         f" ({reused:.0%}), {model['num_generated_tokens']:,} generated",

@@ -93,13 +93,14 @@ class LineView:
     def __init__(self, console: Console, line: LiveLine) -> None:
         self._console = console
         self._line = line
+        self._prose = ""
         self._totals = {"num_reused_tokens": 0, "num_generated_tokens": 0}
 
     def say(self, text: str) -> None:
         """Show what is going on now: on the live line, or as a line of its own."""
-        self._line.phase = text
-        if not self._console.is_terminal:
+        if not self._console.is_terminal and text.partition(":")[0] != self._line.phase.partition(":")[0]:
             self._console.print(f"         {escape(text)}")
+        self._line.phase = text
 
     def show(self, event: dict[str, Any]) -> None:
         """Show one event."""
@@ -144,8 +145,7 @@ class LineView:
         self._line.phase = "thinking"
 
     def _show_text(self, data: dict[str, Any]) -> None:
-        if text := data["text"].strip():
-            self._print("says", text)
+        self._prose += data["text"]
 
     def _show_call(self, data: dict[str, Any]) -> None:
         arguments = data["arguments"]
@@ -165,6 +165,9 @@ class LineView:
         self._print("restored", ", ".join(data["paths"]) or "nothing", "dim")
 
     def _show_usage(self, data: dict[str, Any]) -> None:
+        if text := self._prose.strip():
+            self._print("says", text)
+        self._prose = ""
         for key in self._totals:
             self._totals[key] += data[key]
         speed = data["decode_tokens_per_s"]

@@ -100,8 +100,13 @@ class ModelHost:
     async def _load(self, path: Path, say: Say) -> Hosted:
         loop = asyncio.get_running_loop()
 
+        shown = 0
+
         def progress(fraction: float) -> None:
-            loop.call_soon_threadsafe(say, f"loading {path.name}: {fraction:.0%}")
+            nonlocal shown
+            if int(fraction * 20) > shown:  # llama.cpp reports every tensor
+                shown = int(fraction * 20)
+                loop.call_soon_threadsafe(say, f"loading {path.name}: {fraction:.0%}")
 
         engine = await asyncio.to_thread(Engine.load, self._config, path, on_progress=progress)
         try:

@@ -34,6 +34,7 @@ class LlamaSampler:
         self._has_history = settings.repeat_penalty != 1.0
         self._gate = GrammarGate(vocab, grammar) if grammar is not None else None
         self._chain = build_chain(n_vocab, settings)
+        self._draw_link = api.llama_sampler_chain_n(self._chain) - 1
 
     def sample(self, position: int) -> int:
         """See `Sampler.sample`."""
@@ -54,10 +55,10 @@ class LlamaSampler:
             self._gate.close()
 
     def _reseed(self, position: int) -> None:
-        """Replace the last link, the one that draws: its randomness depends on nothing but seed and position."""
+        """Replace the link that draws: its randomness depends on nothing but seed and position."""
         if self._greedy:
             return
-        api.llama_sampler_free(api.llama_sampler_chain_remove(self._chain, api.llama_sampler_chain_n(self._chain) - 1))
+        api.llama_sampler_free(api.llama_sampler_chain_remove(self._chain, self._draw_link))
         api.llama_sampler_chain_add(self._chain, api.llama_sampler_init_dist(mix_seed(self._seed, position)))
 
     def _draw_fitting(self, gate: GrammarGate) -> int:

@@ -45,6 +45,7 @@ class Sequence:
     def __post_init__(self) -> None:
         self._detokenizer = IncrementalDetokenizer(self.request.stop)
         self._unsent: list[int] = []
+        self._is_first = True  # somebody waits for the first text
 
     @property
     def is_live(self) -> bool:
@@ -57,7 +58,7 @@ class Sequence:
 
     def send_progress(self, num_done_tokens: int) -> None:
         """Tell the consumer how far the prompt is."""
-        self.stream.push(PrefillProgress(num_done_tokens, len(self.request.prompt)))
+        self.stream.push(PrefillProgress(num_done_tokens, len(self.request.prompt)), urgent=True)
 
     def append(self, token: int, piece: bytes) -> bool:
         """Take a drawn token and send the text that became certain. True when a stop string was completed."""
@@ -96,7 +97,8 @@ class Sequence:
         )
 
     def _send(self, text: str) -> None:
-        self.stream.push(TextDelta(text, tuple(self._unsent)))
+        self.stream.push(TextDelta(text, tuple(self._unsent)), urgent=self._is_first)
+        self._is_first = False
         self._unsent.clear()
 
     def _end(self, error: Exception | None) -> None:

@@ -1,38 +1,49 @@
-"""Carries events from the engine thread to one consumer on an asyncio loop."""
+"""Carries events from the engine thread to one consumer on an asyncio loop.
+
+Waking the loop makes two threads contend for the interpreter, which costs a small model more than a token does. So the
+loop is woken at once only for what somebody waits for; other events ride along, a hundred wake-ups a second at most.
+"""
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from qcn_agent.engine.generator import Event
 
+_WAKE_INTERVAL_S = 0.01
+
 
 class EventStream:
-    """Create it on the loop; `push` and `close` may come from any thread.
+    """Create it on the loop; `push` and `close` may come from any thread. At most one wake-up is pending."""
 
-    However fast events come, at most one wake-up is pending on the loop.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.perf_counter) -> None:
         self._loop = loop
+        self._clock = clock
         self._ready = asyncio.Event()
         self._lock = threading.Lock()
         self._events: deque[Event] = deque()
         self._wake_pending = False
+        self._woken_at = -_WAKE_INTERVAL_S
         self._closed = False
         self._error: Exception | None = None
 
-    def push(self, event: Event) -> None:
-        """Hand over one event."""
+    def push(self, event: Event, *, urgent: bool = False) -> None:
+        """Hand over one event: now if `urgent` or if the latest wake-up is a while ago, else with the next one."""
         with self._lock:
             self._events.append(event)
+            due = urgent or self._clock() - self._woken_at >= _WAKE_INTERVAL_S
+            wake = due and self._claim_wake()
+        if wake:
             self._wake()
 
     def close(self, error: Exception | None = None) -> None:
         """No event follows; the consumer ends, or raises `error` after the events before it."""
         with self._lock:
             self._closed, self._error = True, error
+            wake = self._claim_wake()
+        if wake:
             self._wake()
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -55,10 +66,15 @@ class EventStream:
             self._events.clear()
             return events, self._closed
 
-    def _wake(self) -> None:
+    def _claim_wake(self) -> bool:
+        """Whether the caller is to wake the loop: false while a wake-up is under way."""
         if self._wake_pending:
-            return
+            return False
         self._wake_pending = True
+        self._woken_at = self._clock()
+        return True
+
+    def _wake(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._ready.set)
         except RuntimeError:  # the loop is closed: nobody listens any more

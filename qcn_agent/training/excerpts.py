@@ -1,6 +1,7 @@
 """Pieces of the corpus: small files around one function, and windows of running text."""
 
 import ast
+import itertools
 import random
 import re
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Excerpts:
 
     def __init__(self, files: Sequence[SourceFile], *, held_out: bool = False) -> None:
         self._files = files
+        self._cumulative_chars = list(itertools.accumulate(len(file.text) for file in files))
         self._functions = [
             (file, index)
             for file in files
@@ -52,10 +54,9 @@ class Excerpts:
 
     def window(self, rng: random.Random, num_chars: int) -> str:
         """Running text of some file, whole lines at its start, without the lines training must not see."""
-        file = rng.choices(self._files, [len(file.text) for file in self._files])[0] if self._files else None
-        if file is None:
+        if not self._files:
             raise LookupError("no files")
-        text = trainable_text(file)
+        text = trainable_text(rng.choices(self._files, cum_weights=self._cumulative_chars)[0])
         start = text.rfind("\n", 0, rng.randint(0, max(0, len(text) - num_chars * 3 // 4))) + 1
         return text[start : start + num_chars]
 

@@ -58,7 +58,7 @@ class BareLoop:
 
 async def run_engine(engine: Engine, prompt: IntArray, seed: int) -> tuple[float, int]:
     """(Microseconds per token from the end of prefill to the last event, number of tokens)."""
-    request = GenerationRequest(f"s{seed}", prompt, ROUND_TOKENS, sampling=SamplingParams(seed=seed))
+    request = GenerationRequest("bench", prompt, ROUND_TOKENS, sampling=SamplingParams(seed=seed))
     begin = 0.0
     async for event in engine.generate(request):
         if isinstance(event, PrefillProgress):

@@ -49,9 +49,7 @@ class Search:
         }
         answer = await call_worker("search_worker.py", request, self._timeout_s)
         if answer is None:
-            return _failed(
-                pattern, f"it took longer than {self._timeout_s:g} s; use a simpler pattern or a smaller path"
-            )
+            return _failed(f"the search took over {self._timeout_s:g} s; use a simpler pattern or a smaller path")
         truncated = answer["num_matches"] > len(answer["matches"])
         return Observation("matches", {"pattern": pattern, "path": below, "truncated": truncated, **answer})
 

@@ -1,0 +1,77 @@
+# Every target sets up what it needs in .venv; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LLAMA := llama-cpp-python==0.3.36
+
+# What llama.cpp is built with. The default leaves out the multimodal parts, which we don't use.
+DEFAULT_CMAKE_ARGS := -DLLAVA_BUILD=OFF
+BUILD_ARGS := $(DEFAULT_CMAKE_ARGS) $(CMAKE_ARGS)
+# pip's cache doesn't know about CMAKE_ARGS: with your own ones it must build anew.
+LLAMA_PIP_FLAGS := $(if $(CMAKE_ARGS),--no-cache-dir --force-reinstall --no-deps --no-binary llama-cpp-python)
+
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.dev  ## set up, then watch the embedded model fix a real bug
+	@$(BIN)/python -P tests/demo/run_demo.py
+
+test: $(VENV)/.dev  ## set up, then run the tests
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+check: $(VENV)/.dev  ## set up, then format, lint, types and the import contract
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+fix: $(VENV)/.dev  ## format, and repair what the linter can
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+golden: $(VENV)/.dev  ## write the golden files again; look at the diff
+	@QCN_GOLDEN=write $(BIN)/python -m pytest -q tests/prompts
+
+wheel: $(VENV)/.dev  ## build the wheel into dist/
+	@$(BIN)/python -m hatchling build -t wheel
+
+bench: bench-cli bench-decode bench-fix  ## all benchmarks
+
+bench-cli: $(VENV)/.dev  ## start-up times of the command line
+	@$(BIN)/python tests/bench/cli_start.py
+
+bench-decode: $(VENV)/.dev  ## what our decode loop adds to a bare one
+	@$(BIN)/python tests/bench/decode_loop.py
+
+bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
+	@$(BIN)/python tests/bench/fix_bench.py
+
+demo-matrix: $(VENV)/.dev  ## the demo over seeds, threads and builds
+	@$(BIN)/python tests/bench/demo_matrix.py
+
+clean:  ## remove .venv and what was built
+	rm -rf $(VENV) build dist
+
+$(BIN)/python:
+	@echo "── making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
+
+# The long step: llama.cpp is compiled for this machine. Its own stamp, so that it happens once.
+$(VENV)/.llama: $(BIN)/python pyproject.toml
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || { echo "a C++ compiler is needed (Debian: apt install g++; macOS: xcode-select --install)"; exit 1; }
+	@if [ -z "$(CMAKE_ARGS)" ] && $(BIN)/python -m pip show --quiet $(firstword $(subst ==, ,$(LLAMA))) 2>/dev/null; then :; else \
+	  echo "── building llama.cpp for this machine ($(BUILD_ARGS)); about 6 minutes on 2 cores, only this once"; \
+	  CMAKE_ARGS="$(BUILD_ARGS)" $(BIN)/python -m pip install $(LLAMA_PIP_FLAGS) '$(LLAMA)' >$(VENV)/llama-build.log 2>&1 & \
+	  while kill -0 $$! 2>/dev/null; do printf .; sleep 2; done; echo; \
+	  wait $$! || { tail -n 40 $(VENV)/llama-build.log; echo "the build failed; all of its output: $(VENV)/llama-build.log"; exit 1; }; \
+	fi
+	@echo "── installing qcn-agent"
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.llama
+	@echo "── installing the development tools"
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: help demo test check fix golden wheel bench bench-cli bench-decode bench-fix demo-matrix clean
