@@ -21,7 +21,9 @@ from qcn_tools.report import TestReport
 MAX_PROBLEMS = 3
 NUDGE_AT, STOP_AT = 3, 5  # the same call with the same answer, nothing changed in between
 
-EDIT_FAILURES = frozenset({"edit_not_found", "edit_ambiguous", "edit_noop", "edit_syntax_error", "not_found", "refused"})
+EDIT_FAILURES = frozenset(
+    {"edit_not_found", "edit_ambiguous", "edit_noop", "edit_syntax_error", "not_found", "refused"}
+)
 
 End = Literal["answered", "finished", "red", "misedit", "repeated", "stuck", "steps"]
 

@@ -61,7 +61,8 @@ class Journal:
         _forget_old()
         run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
         folder = journals_dir() / run_id
-        (folder / "blobs").mkdir(parents=True, mode=0o700)
+        folder.mkdir(mode=0o700)
+        (folder / "blobs").mkdir(mode=0o700)
         about = {"workspace": str(workspace), "issue": issue[:2000], "started": time.time()}
         (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
         return cls(folder, workspace)

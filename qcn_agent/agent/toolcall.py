@@ -21,7 +21,7 @@ from dataclasses import dataclass
 MARKUP = re.compile(r"</?tool_call>|<function=|</function>|<parameter=|</parameter>")
 _OPENER = re.compile(r"\s*(?:<tool_call>\s*)?<function=([^\s<>]*)>?[ \t]*")
 _PARAMETER = re.compile(r"\s*<parameter=([^\n<>]*)>?[ \t]*\n?")
-_END = re.compile(r"\s*(?:</function>(?:\s*</tool_call>)?|</tool_call>)")
+_END = re.compile(r"\s*(?:</function>(?:\s*</tool_call>)*|</tool_call>)")
 _AFTER_VALUE = re.compile(r"\s*(?:<parameter=|</function>|</tool_call>|$)")
 _NEXT_ELEMENT = re.compile(r"\n(?=<parameter=|</function>)")
 _FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
@@ -66,8 +66,8 @@ def parse(text: str, shapes: Shapes, *, cut: bool = False) -> ParsedTurn:
         if problem := _residue(text):
             return ParsedTurn("", problem=problem)
         return ParsedTurn(text.strip())
-    prose = text[:start].strip()
-    for tolerance in (STRICT, LOST_CLOSE, *(() if cut else (ANYTHING,))):
+    prose = _without_residue(text[:start]).strip()
+    for tolerance in (BALANCED, STRICT, LOST_CLOSE, *(() if cut else (ANYTHING,))):
         calls = _Reader(text, shapes, tolerance).read_all(start)
         if calls is not None:
             return ParsedTurn(prose, calls)
@@ -98,6 +98,12 @@ def _residue(text: str) -> str:
     return ""
 
 
+def _without_residue(prose: str) -> str:
+    """What stands before the first leftover of a call."""
+    leftovers = (match.start() for match in MARKUP.finditer(prose) if not _in_fence(prose, match.start()))
+    return prose[: next(leftovers, len(prose))]
+
+
 def _describe(rest: str) -> str:
     if not rest.strip():
         return "the call is empty"
@@ -111,15 +117,16 @@ class _TooManyStepsError(Exception):
     pass
 
 
-STRICT, LOST_CLOSE, ANYTHING = range(3)
+BALANCED, STRICT, LOST_CLOSE, ANYTHING = range(4)
 
 
 class _Reader:
-    """Backtracking reader over one turn, at one of three tolerances.
+    """Backtracking reader over one turn, at one of four tolerances. A doubled parameter: the last one wins.
 
-    STRICT: a known tool gets its own parameters, each once, none of the required ones missing. LOST_CLOSE: a value may
-    also end where the next element begins. ANYTHING: doubled (the last wins), unknown and missing parameters, and an
-    end without close tags; the tool's own check names what is wrong with such a call.
+    BALANCED: a known tool gets its own parameters, none of the required ones missing, and markup inside a value is
+    closed there. STRICT: values may hold any markup. LOST_CLOSE: a value may also end where the next element begins.
+    ANYTHING: unknown and missing parameters too, and an end without close tags; the tool's own check names what is
+    wrong with such a call.
     """
 
     def __init__(self, text: str, shapes: Shapes, tolerance: int) -> None:
@@ -141,7 +148,7 @@ class _Reader:
         try:
             while (opener := _OPENER.match(self._text, position)) is not None:
                 body = next(self._bodies(opener[1], opener.end(), {}), None)
-                if body is None:
+                if body is None or not opener[1]:
                     break
                 calls.append(ToolCall(opener[1], body[0]))
                 position = body[1]
@@ -170,16 +177,16 @@ class _Reader:
                 yield arguments, end.end()
         elif parameter := _PARAMETER.match(self._text, position):
             key = parameter[1].strip()
-            if self._allowed(name, key, arguments):
+            if self._allowed(name, key):
                 for value, after in self._values(parameter.end()):
                     yield from self._bodies(name, after, {**arguments, key: value})
         elif self._tolerance == ANYTHING and not self._text[position:].strip():
             yield arguments, len(self._text)
 
-    def _allowed(self, name: str, key: str, arguments: dict[str, str]) -> bool:
+    def _allowed(self, name: str, key: str) -> bool:
         if self._tolerance == ANYTHING or name not in self._shapes:
             return True
-        return key in self._shapes[name].parameters and key not in arguments
+        return key in self._shapes[name].parameters
 
     def _complete(self, name: str, arguments: dict[str, str]) -> bool:
         if self._tolerance == ANYTHING or name not in self._shapes:
@@ -190,12 +197,19 @@ class _Reader:
         close = self._text.find("</parameter>", start)
         while close >= 0:
             after = close + len("</parameter>")
-            if _AFTER_VALUE.match(self._text, after):
+            if _AFTER_VALUE.match(self._text, after) and self._fits(start, close):
                 yield self._value(start, close), after
             close = self._text.find("</parameter>", after)
         if self._tolerance >= LOST_CLOSE:
             for match in _NEXT_ELEMENT.finditer(self._text, start - 1):
                 yield self._value(start, match.start() + 1), match.start() + 1
+
+    def _fits(self, start: int, end: int) -> bool:
+        if self._tolerance > BALANCED:
+            return True
+        count = self._text.count
+        pairs = (("<parameter=", "</parameter>"), ("<tool_call>", "</tool_call>"), ("<function=", "</function>"))
+        return all(count(opener, start, end) == count(close, start, end) for opener, close in pairs)
 
     def _value(self, start: int, end: int) -> str:
         """The text between the tags less the one newline that belongs to the closing tag."""

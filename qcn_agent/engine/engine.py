@@ -1,6 +1,7 @@
 """The engine: one loaded model that many conversations share. Implements `Generator`."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +85,14 @@ class Engine:
         n_ctx = context_length(config, headers[0].integer(f"{headers[0].architecture}.context_length", 4096))
         memory.check_fits(headers, config, n_ctx, num_sequences(config), gpu=llama_cpp.api.llama_supports_gpu_offload())
         model = load_model(config, tuple(header.path for header in headers), on_progress)
-        try:
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(model.close)
             backend = LlamaBackend(model, config)
-        except BaseException:
-            model.close()
-            raise
-        result = selftest.ensure(backend, config, gguf.fingerprint(headers))
-        return cls(backend, config, headers, result)
+            cleanup.callback(backend.close)  # runs before model.close
+            result = selftest.ensure(backend, config, gguf.fingerprint(headers))
+            engine = cls(backend, config, headers, result)
+            cleanup.pop_all()
+        return engine
 
     @property
     def n_ctx(self) -> int:
@@ -148,7 +150,7 @@ class Engine:
     def _check(self, request: GenerationRequest) -> None:
         """Nothing malformed may reach llama.cpp, which would end the process."""
         prompt = request.prompt
-        if prompt.ndim != 1 or not len(prompt):
+        if prompt.ndim != 1 or not len(prompt) or prompt.dtype.kind not in "iu":
             raise UsageError("a prompt must be a non-empty array of token ids")
         if int(prompt.min()) < 0 or int(prompt.max()) >= self._backend.n_vocab:
             raise UsageError(f"the prompt holds token ids outside 0 .. {self._backend.n_vocab - 1}")

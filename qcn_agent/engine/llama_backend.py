@@ -17,7 +17,6 @@ from qcn_agent.engine.llama_batch import Batch
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_model import LlamaModel, context_length, num_threads
 from qcn_agent.engine.llama_sampler import LlamaSampler
-from qcn_agent.engine.llama_vocab import piece, tokenize
 from qcn_agent.engine.sampling import SamplingSettings
 from qcn_agent.errors import ConfigError, EngineError, ModelError
 
@@ -42,8 +41,7 @@ class LlamaBackend:
         self._context = _create_context(model, config)
         self._memory = api.llama_get_memory(self._context)
         self._batch = Batch(api.llama_n_batch(self._context))
-        self._pieces: dict[int, bytes] = {}
-        self.n_vocab: int = model.n_vocab
+        self.n_vocab: int = model.vocab.n_tokens
         self.n_ctx: int = api.llama_n_ctx(self._context)
         self.n_batch: int = api.llama_n_batch(self._context)
         self.n_seq_max: int = api.llama_n_seq_max(self._context)
@@ -123,27 +121,19 @@ class LlamaBackend:
 
     def sampler(self, settings: SamplingSettings, grammar: Grammar | None) -> LlamaSampler:
         """See `Backend.sampler`."""
-        return LlamaSampler(self._context, self._model.vocab, self.n_vocab, settings, grammar)
+        return LlamaSampler(self._context, self._model.vocab, settings, grammar)
 
     def tokenize(self, text: bytes, *, parse_special: bool) -> IntArray:
         """See `Backend.tokenize`."""
-        if not self._context:
-            raise EngineError("the engine is closed")
-        return tokenize(self._model.vocab, text, parse_special=parse_special)
+        return self._model.vocab.tokenize(text, parse_special=parse_special)
 
     def piece(self, token: int, *, special: bool) -> bytes:
         """See `Backend.piece`."""
-        key = token * 2 + special
-        found = self._pieces.get(key)
-        if found is None:
-            if not 0 <= token < self.n_vocab or not self._context:
-                raise EngineError(f"no token {token} in a vocabulary of {self.n_vocab}")
-            found = self._pieces[key] = piece(self._model.vocab, token, special=special)
-        return found
+        return self._model.vocab.piece(token, special=special)
 
     def is_end(self, token: int) -> bool:
         """See `Backend.is_end`."""
-        return bool(api.llama_vocab_is_eog(self._model.vocab, token))
+        return self._model.vocab.is_end(token)
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -181,7 +171,9 @@ def _create_context(model: LlamaModel, config: ModelConfig) -> Any:
     params.no_perf = True
     llama_cpp.forget_errors()
     context = api.llama_init_from_model(model.handle, params)
-    if not context:
+    if not context or not api.llama_get_memory(context):  # an embedding model has no cache
+        if context:
+            api.llama_free(context)
         reason = llama_cpp.latest_errors() or "llama.cpp gave no reason"
         raise ModelError(f"no context could be created: {reason}", hint="lower model.n_ctx or model.max_snapshots")
     return context

@@ -19,6 +19,7 @@ from qcn_agent.errors import ConfigError
 
 api: Any = _llama_cpp
 logger = logging.getLogger("qcn_agent.engine.llama")
+logger.addHandler(logging.NullHandler())  # a process that configures no logging stays silent
 
 _LEVELS = {2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}  # its INFO is chatter to us
 _CONTINUED = 5

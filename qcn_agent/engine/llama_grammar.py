@@ -14,7 +14,7 @@ import numpy as np
 
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_cpp import api
-from qcn_agent.engine.llama_vocab import piece, tokenize
+from qcn_agent.engine.llama_vocab import LlamaVocab
 from qcn_agent.errors import EngineError
 
 _WINDOW = 48  # tokens in which a trigger must lie
@@ -23,12 +23,13 @@ _WINDOW = 48  # tokens in which a trigger must lie
 class GrammarGate:
     """Decides which tokens may come next. Raises EngineError when the grammar or a trigger does not parse."""
 
-    def __init__(self, vocab: Any, grammar: Grammar) -> None:
+    def __init__(self, vocab: LlamaVocab, grammar: Grammar) -> None:
         self._vocab = vocab
         self._gbnf = grammar.gbnf.encode()
         self._triggers = [_compiled(trigger) for trigger in grammar.triggers]
         self._recent: deque[tuple[int, bytes]] = deque(maxlen=_WINDOW)
         self._started: tuple[int, Any] | None = None  # the token that would start the grammar, and the grammar then
+        self._controls = frozenset(vocab.control_tokens.tolist())
         first = _new_grammar(vocab, self._gbnf)
         self._sampler: Any = first
         if self._triggers:
@@ -43,7 +44,7 @@ class GrammarGate:
     def allows(self, token: int) -> bool:
         """Whether `token` may come next."""
         if self._sampler is not None:
-            return _fits(self._sampler, token)
+            return self._fits(self._sampler, token)
         text = b"".join(part for _, part in self._recent) + self._piece(token)
         start = self._trigger_start(text)
         if start is None:
@@ -64,6 +65,7 @@ class GrammarGate:
 
     def filtered(self, candidates: Any) -> Any:
         """The candidates that an active grammar accepts. Raises EngineError when there are none."""
+        candidates["logit"][np.isin(candidates["id"], self._vocab.control_tokens)] = -np.inf
         _apply(self._sampler, candidates)
         fitting = candidates[np.isfinite(candidates["logit"])]
         if not len(fitting):
@@ -87,8 +89,17 @@ class GrammarGate:
             _free(self._started[1])
             self._started = None
 
+    def _fits(self, sampler: Any, token: int) -> bool:
+        """Whether the grammar accepts `token` next. A control token is no text, though llama.cpp would spell it."""
+        if token in self._controls:
+            return False
+        one = api.llama_token_data(id=token, logit=1.0, p=0.0)
+        array = api.llama_token_data_array(data=ctypes.pointer(one), size=1, selected=-1, sorted=False)
+        api.llama_sampler_apply(sampler, ctypes.byref(array))
+        return bool(np.isfinite(one.logit))
+
     def _piece(self, token: int) -> bytes:
-        return b"" if api.llama_vocab_is_control(self._vocab, token) else piece(self._vocab, token, special=True)
+        return self._vocab.piece(token, special=False)
 
     def _trigger_start(self, text: bytes) -> int | None:
         """Offset of the grammar's own text, if a trigger matches."""
@@ -102,7 +113,7 @@ class GrammarGate:
         """A grammar that has accepted the text from `offset` on, or None when it refuses that text."""
         sampler = _new_grammar(self._vocab, self._gbnf)
         for part in self._tokens_from(token, offset):
-            if not _fits(sampler, part):
+            if not self._fits(sampler, part):
                 _free(sampler)
                 return None
             api.llama_sampler_accept(sampler, part)
@@ -115,7 +126,7 @@ class GrammarGate:
             if offset <= 0:
                 tokens.append(part)
             elif offset < len(text):
-                tokens.extend(int(t) for t in tokenize(self._vocab, text[offset:], parse_special=False))
+                tokens.extend(int(t) for t in self._vocab.tokenize(text[offset:], parse_special=False))
             offset -= len(text)
         return tokens
 
@@ -127,8 +138,9 @@ def _compiled(trigger: str) -> "re.Pattern[bytes]":
         raise EngineError(f"trigger {trigger!r} is no regular expression: {error}") from error
 
 
-def _new_grammar(vocab: Any, gbnf: bytes) -> Any:
-    sampler = api.llama_sampler_init_grammar(vocab, gbnf, b"root") if gbnf.strip() else None
+def _new_grammar(vocab: LlamaVocab, gbnf: bytes) -> Any:
+    usable = gbnf.strip() and b"\0" not in gbnf  # llama.cpp takes an empty text for "no grammar"
+    sampler = api.llama_sampler_init_grammar(vocab.handle, gbnf, b"root") if usable else None
     if not sampler:
         raise EngineError("the grammar does not parse", hint="it must be GBNF with a rule called root")
     return sampler
@@ -142,11 +154,3 @@ def _apply(sampler: Any, candidates: Any) -> None:
     data = ctypes.cast(candidates.ctypes.data, api.llama_token_data_p)
     array = api.llama_token_data_array(data=data, size=len(candidates), selected=-1, sorted=False)
     api.llama_sampler_apply(sampler, ctypes.byref(array))
-
-
-def _fits(sampler: Any, token: int) -> bool:
-    """Whether the grammar accepts `token` next."""
-    one = api.llama_token_data(id=token, logit=1.0, p=0.0)
-    array = api.llama_token_data_array(data=ctypes.pointer(one), size=1, selected=-1, sorted=False)
-    api.llama_sampler_apply(sampler, ctypes.byref(array))
-    return bool(np.isfinite(one.logit))

@@ -11,6 +11,7 @@ from typing import Any
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import llama_cpp
 from qcn_agent.engine.llama_cpp import api
+from qcn_agent.engine.llama_vocab import LlamaVocab
 from qcn_agent.errors import ConfigError, ModelError, ModelFormatError, RequestCancelledError
 
 ProgressCallback = Callable[[float], bool | None]
@@ -28,9 +29,8 @@ class LlamaModel:
     """Handles of a loaded model. `n_ctx_train` is the context length it was trained for, `num_bytes` its weights."""
 
     handle: Any
-    vocab: Any
+    vocab: LlamaVocab
     n_ctx_train: int
-    n_vocab: int
     num_bytes: int
     num_params: int
     needs_snapshots: bool
@@ -38,6 +38,7 @@ class LlamaModel:
     def close(self) -> None:
         """Free the weights. Harmless when repeated."""
         if self.handle:
+            self.vocab.close()
             api.llama_model_free(self.handle)
             self.handle = None
 
@@ -145,19 +146,24 @@ def _refused(path: Path) -> ModelError:
 
 
 def _describe(handle: Any) -> LlamaModel:
-    vocab = api.llama_model_get_vocab(handle)
-    if api.llama_model_has_encoder(handle) or not api.llama_model_has_decoder(handle):
+    if not _is_generator(handle):
         api.llama_model_free(handle)
         raise ModelFormatError("this model does not generate text from left to right", hint="pick a decoder-only model")
     return LlamaModel(
         handle=handle,
-        vocab=vocab,
+        vocab=LlamaVocab(api.llama_model_get_vocab(handle)),
         n_ctx_train=api.llama_model_n_ctx_train(handle),
-        n_vocab=api.llama_vocab_n_tokens(vocab),
         num_bytes=api.llama_model_size(handle),
         num_params=api.llama_model_n_params(handle),
         needs_snapshots=api.llama_model_is_recurrent(handle) or api.llama_model_is_hybrid(handle),
     )
+
+
+def _is_generator(handle: Any) -> bool:
+    """A decoder-only model with a tokenizer; anything else would run into llama.cpp's assertions later."""
+    other = api.llama_model_has_encoder(handle) or api.llama_model_is_diffusion(handle)
+    has_vocab = api.llama_vocab_type(api.llama_model_get_vocab(handle)) != api.LLAMA_VOCAB_TYPE_NONE
+    return bool(has_vocab and api.llama_model_has_decoder(handle) and not other)
 
 
 def context_length(config: ModelConfig, n_ctx_train: int) -> int:

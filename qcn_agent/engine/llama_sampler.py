@@ -12,6 +12,7 @@ import numpy as np
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_grammar import GrammarGate
+from qcn_agent.engine.llama_vocab import LlamaVocab
 from qcn_agent.engine.sampling import SamplingSettings, mix_seed
 from qcn_agent.errors import EngineError
 
@@ -24,16 +25,14 @@ CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)
 class LlamaSampler:
     """See `Sampler`. Reads the logits of `context`; raises EngineError when the grammar does not parse."""
 
-    def __init__(
-        self, context: Any, vocab: Any, n_vocab: int, settings: SamplingSettings, grammar: Grammar | None
-    ) -> None:
+    def __init__(self, context: Any, vocab: LlamaVocab, settings: SamplingSettings, grammar: Grammar | None) -> None:
         self._context = context
-        self._n_vocab = n_vocab
+        self._n_vocab = vocab.n_tokens
         self._seed = settings.seed
         self._greedy = settings.temperature == 0
         self._has_history = settings.repeat_penalty != 1.0
         self._gate = GrammarGate(vocab, grammar) if grammar is not None else None
-        self._chain = build_chain(n_vocab, settings)
+        self._chain = build_chain(vocab.n_tokens, settings)
         self._draw_link = api.llama_sampler_chain_n(self._chain) - 1
 
     def sample(self, position: int) -> int:

@@ -12,22 +12,57 @@ from qcn_agent.errors import EngineError
 _PIECE_BYTES = 256
 
 
-def tokenize(vocab: Any, text: bytes, *, parse_special: bool) -> IntArray:
-    """Tokens of UTF-8 text. Raises EngineError when llama.cpp refuses it."""
-    tokens = np.empty(len(text) + 8, np.int32)
-    pointer = tokens.ctypes.data_as(api.llama_token_p)
-    count = api.llama_tokenize(vocab, text, len(text), pointer, len(tokens), False, parse_special)
-    if count < 0:
-        raise EngineError(f"{len(text)} bytes of text could not be tokenized")
-    return tokens[:count].copy()
+class LlamaVocab:
+    """The vocabulary of a loaded model; usable from any thread until `close`.
+
+    `control_tokens` are those that steer and are no text, the ones that end a generation left out.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.n_tokens: int = api.llama_vocab_n_tokens(handle)
+        control = [t for t in range(self.n_tokens) if api.llama_vocab_is_control(handle, t)]
+        self.control_tokens: IntArray = np.array([t for t in control if not self.is_end(t)], np.int32)
+        self._pieces: dict[int, bytes] = {}
+
+    def tokenize(self, text: bytes, *, parse_special: bool) -> IntArray:
+        """Tokens of UTF-8 text, nothing added. Raises EngineError when llama.cpp refuses it."""
+        tokens = np.empty(len(text) + 8, np.int32)
+        pointer = tokens.ctypes.data_as(api.llama_token_p)
+        count = api.llama_tokenize(self._open(), text, len(text), pointer, len(tokens), False, parse_special)
+        if count < 0:
+            raise EngineError(f"{len(text)} bytes of text could not be tokenized")
+        return tokens[:count].copy()
+
+    def piece(self, token: int, *, special: bool) -> bytes:
+        """Bytes of one token; b"" for a control token unless `special`. Raises EngineError for a foreign id."""
+        key = token * 2 + special
+        found = self._pieces.get(key)
+        if found is None:
+            if not 0 <= token < self.n_tokens:
+                raise EngineError(f"no token {token} in a vocabulary of {self.n_tokens}")
+            found = self._pieces[key] = _read_piece(self._open(), token, special)
+        return found
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+        return bool(api.llama_vocab_is_eog(self._open(), token))
+
+    def close(self) -> None:
+        """The model is about to be freed: from now on calls raise EngineError."""
+        self.handle = None
+
+    def _open(self) -> Any:
+        if not self.handle:
+            raise EngineError("the engine is closed")
+        return self.handle
 
 
-def piece(vocab: Any, token: int, *, special: bool) -> bytes:
-    """Bytes of one token; b"" for a control token unless `special`, and for an id outside the vocabulary."""
+def _read_piece(handle: Any, token: int, special: bool) -> bytes:
     size = _PIECE_BYTES
     while True:
         buffer = ctypes.create_string_buffer(size)
-        length = api.llama_token_to_piece(vocab, token, buffer, size, 0, special)
+        length = api.llama_token_to_piece(handle, token, buffer, size, 0, special)
         if length >= 0:
             return buffer.raw[:length]
         size = -length

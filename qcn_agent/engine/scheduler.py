@@ -156,14 +156,11 @@ class Scheduler:
         if token is None:
             return
         self.stats.num_generated_tokens += 1
-        stopped = sequence.append(token, self._backend.piece(token, special=False))
-        if stopped or self._backend.is_end(token):
-            sequence.finish("stop")
-        elif len(sequence.tokens) >= sequence.request.max_new_tokens:
-            sequence.finish("length")
-        if not sequence.is_live:
-            self._running = None
+        stopped = sequence.append(token, self._backend.piece(token, special=False)) or self._backend.is_end(token)
+        if stopped or len(sequence.tokens) >= sequence.request.max_new_tokens:
             self._sessions.check_integrity()
+            self._running = None  # before the consumer hears of it
+            sequence.finish("stop" if stopped else "length")
 
     def _fail(self, sequence: Sequence, error: QcnError) -> None:
         """End a generation with an error, its session put back to a good state."""
@@ -176,9 +173,9 @@ class Scheduler:
 
     def _retire(self, error: QcnError | None) -> None:
         """End the running generation without an answer."""
-        if self._running is not None:
-            self._running.abandon(error)
-            self._running = None
+        sequence, self._running = self._running, None
+        if sequence is not None:
+            sequence.abandon(error)
 
     def _snapshot_if_due(self, sequence: Sequence, session: Session) -> None:
         position = len(session.ledger)

@@ -47,11 +47,6 @@ class Sequence:
         self._unsent: list[int] = []
         self._is_first = True  # somebody waits for the first text
 
-    @property
-    def is_live(self) -> bool:
-        """Whether work is left."""
-        return self.state not in (SequenceState.FINISHED, SequenceState.CANCELLED)
-
     def cancel(self) -> None:
         """Ask to stop at the next step. Any thread."""
         self.cancelled = True

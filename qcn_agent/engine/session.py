@@ -11,6 +11,7 @@ from qcn_agent.engine.generator import GenerationRequest, IntArray
 from qcn_agent.engine.ledger import Ledger
 from qcn_agent.errors import ContextFullError, EngineError
 
+_MIN_FORK_GAIN = 64  # tokens; for less a session keeps its own path and snapshots
 _RECENT_BOUNDARIES = 4  # of one prompt; older ones but the first are seldom branched from
 
 
@@ -79,7 +80,7 @@ class SessionManager:
             (self._best_source(s, prompt) for s in self.sessions if s is not session), key=_depth, default=own
         )
         branch = session.ledger.common_prefix(prompt)
-        if foreign.num_tokens > own.num_tokens:
+        if foreign.num_tokens > own.num_tokens + (_MIN_FORK_GAIN if own.num_tokens else 0):
             self._fork(foreign, session)
         else:
             self._cut_back(own)

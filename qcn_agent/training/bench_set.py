@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from qcn_agent.training import assertions, issues, mutate, projects, textbook, trial
+from qcn_agent.training import assertions, issues, projects, repairs, textbook
 
 NUM_KNOWN, MAX_PER_KNOWN = 240, 2
 NUM_UNKNOWN, MAX_PER_UNKNOWN = 84, 6
@@ -58,31 +58,26 @@ class BenchItem:
 def draw(rng: random.Random, template: textbook.Template) -> BenchItem | None:
     """A candidate whose tests catch the bug and end, or None."""
     try:
-        module = textbook.draw_module(rng, template, held_out=True)
+        bug = repairs.draw_bug(rng, template, held_out=True)
     except LookupError:
         return None
-    found = mutate.target_mutations(module.text, module.function.name) if module.function.has_affix else []
-    if not found:
+    if bug is None or not bug.module.function.has_affix:
         return None
-    bug = mutate.choose(found, rng)
-    bad = bug.apply(module.text)
-    failures = trial.failures(bad, module.expectations) if mutate.parses(bad) else []
+    module, bad, function = bug.module, bug.bad, bug.module.function
     tests = projects.test_text(module, projects.TestStyle.draw(rng))
-    if not failures or not _ends(module.path, bad, tests):
+    if not _ends(module.path, bad, tests):
         return None
     files = _files(rng, module, tests) | {module.path: bad}
-    line = module.text.count("\n", 0, bug.start)
+    line = module.text.count("\n", 0, bug.mutation.start)
     return BenchItem(
         id=hashlib.sha256((module.path + tests + bad).encode()).hexdigest()[:12],
         set="unknown" if template.held_out else "known",
         template=template.key,
-        kind=bug.kind,
+        kind=bug.mutation.kind,
         path=module.path,
-        name=module.function.name,
+        name=function.name,
         files=dict(sorted(files.items())),
-        issue=issues.write(
-            rng, path=module.path, name=module.function.name, doc=module.function.doc, failures=failures
-        ),
+        issue=issues.write(rng, path=module.path, name=function.name, doc=function.doc, failures=bug.failures),
         line=line + 1,
         bad_line=bad.split("\n")[line],
         good_line=module.text.split("\n")[line],
@@ -131,9 +126,7 @@ def candidates(template: textbook.Template, count: int) -> list[BenchItem]:
 def choose(templates: Sequence[textbook.Template], count: int, per_template: int) -> Iterator[BenchItem]:
     """`count` verified bugs, at most `per_template` of each template, by hash."""
     pool = [
-        item
-        for template in templates
-        for item in candidates(template, NUM_DRAWS * per_template)[: per_template + 1]
+        item for template in templates for item in candidates(template, NUM_DRAWS * per_template)[: per_template + 1]
     ]
     chosen: dict[str, int] = {}
     for item in sorted(pool, key=lambda item: item.id):

@@ -1,6 +1,5 @@
 """Checkpoints: weights and shape, and for a run to go on, the optimisers and counters."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ def save(model: Model, path: Path, *, half: bool = False, **extra: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     torch.save({"config": asdict(model.c), "model": weights, **extra}, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load(path: Path, device: str = "cpu") -> tuple[Model, dict[str, Any]]:

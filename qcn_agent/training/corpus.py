@@ -29,9 +29,13 @@ _LICENCES = {  # package:megabytes that may come from it
     "Apache-2.0": "transformers:12 requests:1 tornado:2 nltk:3 sortedcontainers:1 huggingface_hub:2 diskcache:1 "
     "pygls:1 packaging:1",
 }
-SKIPPED_FOLDERS = frozenset(
-    "test tests testing idlelib lib2to3 turtledemo _vendor vendor pgen2 site-packages third_party typeshed".split()
-)
+SKIPPED_FOLDERS = {"test", "tests", "testing", "idlelib", "lib2to3", "turtledemo", "pgen2"} | {
+    "_vendor",
+    "vendor",
+    "third_party",
+    "typeshed",
+    "site-packages",
+}
 MIN_FRESH_SHARE = 0.4  # a file with fewer new functions is mostly copied code
 MAX_TABLE_CHARS = 30_000  # a longer file without a new function is a table
 
@@ -97,7 +101,8 @@ def gather(scanned: Iterable[SourceFile | None], manifest: Manifest, max_bytes: 
     for file in scanned:
         if file is None or manifest.bytes.get(file.package, 0) > PACKAGES[file.package].max_bytes:
             continue
-        fresh = tuple({function.digest: function for function in file.functions if function.digest not in seen}.values())
+        by_digest = {function.digest: function for function in file.functions}
+        fresh = tuple(function for digest, function in by_digest.items() if digest not in seen)
         is_copy = len(fresh) < MIN_FRESH_SHARE * len(file.functions)
         if is_copy or (not fresh and len(file.text) > MAX_TABLE_CHARS):
             continue

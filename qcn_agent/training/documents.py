@@ -11,10 +11,11 @@ from functools import cache
 from typing import Any
 
 import qcn_prompts
+from qcn_agent.agent.opening import opening_text
 from qcn_agent.training.repairs import RepairTask
 from qcn_agent.training.tokenizer import END_OF_TEXT
 from qcn_prompts import chatml
-from qcn_tools.edit import EditFile, plan_edit
+from qcn_tools.edit import Edit, EditFile, plan_edit
 from qcn_tools.read import ReadFile
 from qcn_tools.run_tests import RunTests
 
@@ -78,10 +79,7 @@ def control(token: str, weight: float = 0.0) -> Part:
 def repair(task: RepairTask, rng: random.Random) -> Document:
     """A whole repair: read the file, edit it, run the tests, say so."""
     profile = qcn_prompts.load(PROFILE)
-    shown_files = task.files[: profile.settings.num_files]
-    opening = profile.opening(
-        issue=task.issue, files=shown_files, num_files=len(task.files), tests=_observe_report(task.before)
-    )
+    opening = opening_text(profile, task.issue, task.files, ("test_report", {"report": task.before}))
     document = unweighted(chatml.turn("system", system_text()) + chatml.turn("user", opening))
     document += _said(weighted(chatml.tool_call("read_file", {"path": task.path}), WEIGHTS.call))
     document += _file_shown(task)
@@ -140,10 +138,10 @@ def _edit_call(path: str, old: str, new: str) -> Part:
 
 
 def _missed_edit(task: RepairTask, rng: random.Random) -> Document:
-    """An edit whose old_string is not in the file, and the tool's answer: seen, not learned. Empty if it would match."""
+    """An edit that does not apply, and the tool's answer: seen, not learned. Empty where it would apply."""
     wrong = _misquoted(task.old, rng)
     observation = plan_edit(task.bad.encode(), task.path, wrong, task.new)
-    if not hasattr(observation, "kind") or observation.kind != "edit_not_found" or not observation.fields["region"]:
+    if isinstance(observation, Edit) or not observation.fields.get("region"):
         return []
     call = chatml.tool_call("edit_file", {"path": task.path, "old_string": wrong, "new_string": task.new})
     answer = qcn_prompts.load(PROFILE).observe(observation.kind, observation.fields)

@@ -1,6 +1,6 @@
 """Write a checkpoint as GGUF (architecture qwen3next).
 
-    python -m qcn_agent.training.export run/final.pt --out qcn_agent/models/qcn-mini-q8_0.gguf
+python -m qcn_agent.training.export run/final.pt --out qcn_agent/models/qcn-mini-q8_0.gguf
 """
 
 import argparse

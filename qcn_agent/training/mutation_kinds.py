@@ -76,8 +76,8 @@ CALLS = {
     "add": ("discard",),
     "zip": ("map",),
 }
-UNWRAPPED_CALLS = frozenset("abs sorted list set str int float reversed tuple bool round".split())
-UNWRAPPED_METHODS = frozenset("lower upper strip copy rstrip lstrip".split())
+UNWRAPPED_CALLS = {"abs", "sorted", "list", "set", "str", "int", "float", "reversed", "tuple", "bool", "round"}
+UNWRAPPED_METHODS = {"lower", "upper", "strip", "copy", "rstrip", "lstrip"}
 OPERATOR = re.compile(r"not\s+in|is\s+not|[<>=!]=|//|\*\*|<<|>>|[<>+\-*/%&|^]|\bin\b|\bis\b|\band\b|\bor\b")
 AUGMENTED = re.compile(r"(//|\*\*|<<|>>|[+\-*/%&|^])=")
 MAX_INT = 1000

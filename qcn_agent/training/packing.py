@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import queue
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from qcn_agent.training.source_file import SourceFile
 from qcn_agent.training.stream import DocumentStream, Encoded, Mixture, Sources
 
 POOL = 24  # documents to choose from when a row is filled
+MAX_DRAWS = 10 * POOL
 ROWS_PER_MESSAGE = 4
 QUEUE_MESSAGES = 8
+WAIT_S = 10.0  # for a row, before a look at whether the workers live
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class RowPacker:
         self._pool: list[Encoded] = []
 
     def row(self) -> tuple[list[int], list[float]]:
-        """Ids and weights of one row."""
+        """Ids and weights of one row. Raises ValueError when no document is short enough for one."""
         ids, weights = [self._end_of_text], [0.0]
         self._fill_pool()
         while len(ids) < self._size:
@@ -50,10 +52,14 @@ class RowPacker:
         return ids, weights
 
     def _fill_pool(self) -> None:
-        while len(self._pool) < POOL:
+        for _ in range(MAX_DRAWS):
+            if len(self._pool) >= POOL:
+                return
             document = self._stream.draw()
             if document.kind == "code" or len(document.ids) < self._size:
                 self._pool.append(document)
+        if not self._pool:
+            raise ValueError(f"rows of {self._size - 1} tokens are too short for these documents")
 
     def _take(self, room: int) -> Encoded:
         """Some document that fits, else code to cut."""
@@ -72,11 +78,11 @@ def batch_of(rows: Sequence[tuple[list[int], list[float]]]) -> Batch:
 class LoaderConfig:
     """What the workers make."""
 
-    corpus: Path
+    corpus: Path | None
     length: int = 768
     num_workers: int = 1
     seed: str = "0"
-    mixture: Mixture = Mixture()
+    mixture: Mixture = field(default_factory=Mixture)
 
 
 class BatchLoader:
@@ -105,7 +111,7 @@ class BatchLoader:
     def _next(self) -> Batch:
         while True:
             try:
-                batch: Batch = self._queue.get(timeout=10)
+                batch: Batch = self._queue.get(timeout=WAIT_S)
             except queue.Empty:
                 dead = [worker for worker in self._workers if not worker.is_alive()]
                 if dead:

@@ -14,6 +14,7 @@ from qcn_tools.report import TestFailure, TestReport, condense
 
 NUM_DRAWS = 20
 COMMAND = "python -m pytest"
+OTHER_FILES = ("README.md", "pyproject.toml", ".gitignore", "LICENSE")
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,16 @@ def _textbook_task(rng: random.Random, bug: TextbookBug) -> RepairTask:
         old=old,
         new=new,
         issue=issues.write(rng, path=module.path, name=function.name, doc=function.doc, failures=bug.failures),
-        files=tuple(layout.files),
+        files=_listing(rng, layout),
         before=report_before(module.path, bug.bad, layout.tests, tests, num_others),
         after=green_report(tests.count("\ndef test_") + num_others),
     )
+
+
+def _listing(rng: random.Random, layout: projects.Layout) -> tuple[str, ...]:
+    """The project's files, at times with those that are no code."""
+    more = rng.sample(OTHER_FILES, rng.randint(1, len(OTHER_FILES))) if rng.random() < 0.3 else []
+    return tuple(sorted([*layout.files, *more]))
 
 
 def report_before(path: str, bad: str, test_path: str, tests: str, num_other_tests: int) -> TestReport:
@@ -121,7 +128,7 @@ def corpus_task(rng: random.Random, excerpts: Excerpts) -> RepairTask:
             old=old,
             new=new,
             issue=issues.write(rng, path=excerpt.path, name=excerpt.name, doc=excerpt.doc),
-            files=tuple(layout.files),
+            files=_listing(rng, layout),
             before=TestReport(COMMAND, exit_code=1, num_passed=num_others, num_failed=1, failures=(failure,)),
             after=green_report(num_others + 1),
         )

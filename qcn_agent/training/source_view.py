@@ -35,11 +35,9 @@ class FunctionSource:
         self._starts = list(itertools.accumulate((len(line) + 1 for line in self._lines), initial=0))
         self.nodes = [inner for root in _roots(node) for inner in ast.walk(root)]
         self.names = sorted(set(_parameters(node)) | set(_stored_names(self.nodes)))
-        self.strings = sorted({n.value for n in self.nodes if isinstance(n, ast.Constant) and _is_short_string(n.value)})
+        self.strings = sorted(set(_short_strings(self.nodes)))
         self._callees = {id(n.func) for n in self.nodes if isinstance(n, ast.Call)}
-        self._attributes = sorted(
-            {(n.value.id, n.attr, self.is_called(n)) for n in self.nodes if _is_plain_attribute(n)}  # type: ignore[attr-defined]
-        )
+        self._attributes = sorted({(owner, node.attr, self.is_called(node)) for owner, node in _attributes(self.nodes)})
 
     def start(self, node: Any) -> int:
         """Offset of the first character of `node`."""
@@ -100,9 +98,14 @@ def _stored_names(nodes: list[ast.AST]) -> Iterator[str]:
             yield node.id
 
 
-def _is_short_string(value: object) -> bool:
-    return isinstance(value, str) and len(value) < MAX_STRING_CHARS
+def _short_strings(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < MAX_STRING_CHARS:
+            yield node.value
 
 
-def _is_plain_attribute(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+def _attributes(nodes: list[ast.AST]) -> Iterator[tuple[str, ast.Attribute]]:
+    """Attributes of plain variables, with the variable's name."""
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield node.value.id, node

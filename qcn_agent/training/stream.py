@@ -110,6 +110,8 @@ class DocumentStream:
     def _code(self) -> Document:
         if self.rng.random() < 0.2:
             return documents.code(self._sources.module(self.rng).text, is_whole=True)
+        if self._sources.held_out is not False:
+            return documents.code(self._sources.excerpts.draw(self.rng).text, is_whole=True)
         return documents.code(self._sources.excerpts.window(self.rng, CODE_CHARS), is_whole=False)
 
 

@@ -60,7 +60,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Module:
-    """A correct file: `function` is what the tests call; its lines are `first_line`..`last_line` (1-based) of `text`."""
+    """A correct file. `function` is what the tests call: lines `first_line`..`last_line` (1-based) of `text`."""
 
     path: str
     text: str
@@ -204,7 +204,8 @@ def _expectations(text: str, expressions: Sequence[str]) -> tuple[Expectation, .
     trial.execute(text, env)
     values = [trial.evaluate(expression, env) for expression in expressions]
     wants = [trial.representation(value) for value in values]
-    return tuple(Expectation(e, want, repr(value) == want) for e, want, value in zip(expressions, wants, values, strict=True))
+    exact = [repr(value) == want for value, want in zip(values, wants, strict=True)]
+    return tuple(map(Expectation, expressions, wants, exact))
 
 
 def _path(rng: random.Random, name: str) -> str:

@@ -12,17 +12,27 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine.engine import Engine
-from qcn_agent.engine.generator import Finished, GenerationRequest, IntArray, PrefillProgress, SamplingParams
+from qcn_agent.engine.generator import (
+    Finished,
+    FloatArray,
+    GenerationRequest,
+    IntArray,
+    PrefillProgress,
+    SamplingParams,
+)
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_model import load_model
-from qcn_agent.engine.llama_sampler import build_chain
+from qcn_agent.engine.llama_sampler import LlamaSampler, build_chain
 from qcn_agent.engine.sampling import SamplingSettings
+from qcn_agent.engine.stream import EventStream
+from qcn_agent.engine.text import IncrementalDetokenizer
 from qcn_agent.models.embedded import embedded_model_path
 
 MIN_TOKENS = 4000
@@ -86,47 +96,43 @@ def measure(engine: Engine, bare: BareLoop) -> tuple[list[float], list[float], i
     return bare_us, engine_us, total
 
 
-def where_time_goes(engine: Engine) -> dict[str, float]:
-    """Microseconds per token inside each stage of the engine thread, from one instrumented run."""
-    spent: dict[str, float] = {}
-    backend: Any = engine._backend
+class Clock:
+    """Adds up the time spent in functions, by name, in microseconds."""
 
-    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed."""
+
         def call(*args: Any, **kwargs: Any) -> Any:
             begin = time.perf_counter()
             try:
                 return function(*args, **kwargs)
             finally:
-                spent[name] = spent.get(name, 0.0) + (time.perf_counter() - begin) * 1e6
+                self.spent[name] = self.spent.get(name, 0.0) + (time.perf_counter() - begin) * 1e6
 
         return call
 
-    make_sampler, sequence_append = backend.sampler, None
-    from qcn_agent.engine import sequence as sequence_module, stream as stream_module
 
-    def sampler(*args: Any) -> Any:
-        made = make_sampler(*args)
-        made.sample = timed("sample", made.sample)
-        return made
-
-    sequence_append = sequence_module.Sequence.append
-    push = stream_module.EventStream.push
-    backend.decode, backend.sampler = timed("decode", backend.decode), sampler
-    sequence_module.Sequence.append = timed("detokenize and notify", sequence_append)  # type: ignore[method-assign]
-    stream_module.EventStream.push = timed("notify", push)  # type: ignore[method-assign]
-    count = 0
+def where_time_goes(engine: Engine) -> dict[str, float]:
+    """Microseconds per token inside each stage of the engine thread, from an instrumented run of its own."""
+    clock, count = Clock(), 0
     prompt = engine.vocabulary.encode([(PROMPT, False)])
-    begin = time.perf_counter()
-    for seed in range(1, 11):
-        _, tokens = asyncio.run(run_engine(engine, prompt, seed))
-        count += tokens
-    spent["all"] = (time.perf_counter() - begin) * 1e6
-    sequence_module.Sequence.append, stream_module.EventStream.push = sequence_append, push  # type: ignore[method-assign]
-    del backend.decode, backend.sampler
-    return {name: us / count for name, us in spent.items()}
+    with (
+        patch.object(LlamaBackend, "decode", clock.timed("decode", LlamaBackend.decode)),
+        patch.object(LlamaSampler, "sample", clock.timed("sample", LlamaSampler.sample)),
+        patch.object(IncrementalDetokenizer, "push", clock.timed("detokenize", IncrementalDetokenizer.push)),
+        patch.object(EventStream, "push", clock.timed("notify", EventStream.push)),
+    ):
+        begin = time.perf_counter()
+        for seed in range(1, 11):
+            count += asyncio.run(run_engine(engine, prompt, seed))[1]
+    clock.spent["all"] = (time.perf_counter() - begin) * 1e6
+    return {name: us / count for name, us in clock.spent.items()}
 
 
-def bootstrap(samples: IntArray | Any, draws: int = 4000) -> tuple[float, float]:
+def bootstrap(samples: FloatArray, draws: int = 4000) -> tuple[float, float]:
     """95% interval of the median."""
     random = np.random.default_rng(0)
     medians = np.median(random.choice(samples, (draws, len(samples))), axis=1)
@@ -145,7 +151,7 @@ def main() -> None:
         os.environ["QCN_AGENT_HOME"] = home
         engine, bare = Engine.load(CONFIG, path), BareLoop(path)
     bare_us, engine_us, total = measure(engine, bare)
-    difference = np.array(engine_us) - np.array(bare_us)
+    difference = np.array(engine_us, np.float32) - np.array(bare_us, np.float32)
     low, high = bootstrap(difference)
     overhead = float(np.median(difference))
     say(f"model {path.name}: {total} tokens an arm in {len(difference)} interleaved rounds, medians of rounds")

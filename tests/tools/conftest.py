@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qcn_tools import sandbox
+from qcn_tools.environment import allowed_env
 from qcn_tools.process import CommandRunner
 from qcn_tools.workspace import AtomicWriter, Workspace
 
@@ -92,4 +93,6 @@ def runner(jail_required: None, tmp_path: Path) -> CommandRunner:
 def env() -> dict[str, str]:
     """The environment of a client that works in this very environment."""
     prefix = Path(sys.prefix)
-    return {"PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
+    return allowed_env(
+        {"PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
+    )

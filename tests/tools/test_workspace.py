@@ -1,5 +1,6 @@
 """Which paths a model may use, and that files are replaced whole."""
 
+import concurrent.futures
 import os
 import socket
 import stat
@@ -7,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qcn_tools.base import Observation
 from qcn_tools.workspace import AtomicWriter, PathRefused, Workspace, observes_refusals
@@ -228,3 +231,59 @@ async def test_refusals_become_observations() -> None:
 
     answer = await Tool().run({"path": "a"})
     assert (answer.kind, answer.ok, answer.fields["reason"]) == ("refused", False, "Permission denied")
+
+
+parts = st.sampled_from(
+    ["..", ".", "", "a", "d", "out", "up", "loop", ".git", "root", "x y", "\u200c", "~", "proc", "*"]
+)
+
+
+@given(st.lists(parts, max_size=6).map("/".join) | st.text(max_size=20))
+def test_whatever_is_accepted_lies_inside(hostile_tree: Workspace, path: str) -> None:
+    """Any text is either refused or means a path inside, outside every `.git`, that no link leads away from."""
+    try:
+        found = hostile_tree.resolve(path)
+    except PathRefused:
+        return
+    assert found.is_relative_to(hostile_tree.root)
+    assert ".git" not in found.relative_to(hostile_tree.root).parts
+    assert found.resolve() == found
+
+
+@pytest.fixture(scope="module")
+def hostile_tree(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace full of links that lead everywhere."""
+    root = tmp_path_factory.mktemp("hostile")
+    (root / "d").mkdir()
+    (root / ".git").mkdir()
+    for place in (root, root / "d"):
+        for name, target in (
+            ("out", "/etc"),
+            ("up", ".."),
+            ("loop", "loop"),
+            ("root", "/proc/self/root"),
+            ("a", ".git"),
+        ):
+            (place / name).symlink_to(target)
+    return Workspace(root)
+
+
+def test_workspace_below_the_root_of_a_repository(root: Path, git: Git) -> None:
+    """A workspace may be a part of a repository: only its own files are listed, relative to it."""
+    git("init", "-q")
+    for name in ("a.py", "part/b.py", "part/deep/c.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    assert Workspace(root / "part").files() == ["b.py", "deep/c.py"]
+
+
+def test_readers_see_old_or_new(workspace: Workspace, writer: AtomicWriter) -> None:
+    """While a file is replaced over and over, a reader never sees a part of it or none at all."""
+    path = workspace.root / "a"
+    versions = {b"x" * 100_000, b"y" * 200_000}
+    writer.write(path, min(versions))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        writing = [pool.submit(writer.write, path, data) for data in [*versions] * 20]
+        while not all(write.done() for write in writing):
+            assert path.read_bytes() in versions
+    assert [write.exception() for write in writing] == [None] * len(writing)

@@ -36,7 +36,9 @@ _DEVICES = (
     *("/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm"),  # noqa: S108 - semaphores of multiprocessing live in /dev/shm
 )
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 1, 38, 22, 2
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER, _PR_CAPBSET_DROP = 1, 38, 22, 2, 24
+_KEPT_CAPABILITIES = (0, 1, 3, 4)  # root in a container may need CHOWN, DAC_OVERRIDE, FOWNER, FSETID for its files
+_MAX_CAPABILITY = 63
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _RET_KILL, _RET_ERRNO, _RET_ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
@@ -89,6 +91,9 @@ _DENIED_CALLS = {
 _SOCKET, _SOCKETPAIR, _CLONE, _CLONE3, _TRUNCATE = (41, 198), (53, 199), (56, 220), (435, 435), (76, 45)
 
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
 class JailError(Exception):
     """Why this process can't be confined."""
 
@@ -97,7 +102,7 @@ def landlock_abi() -> int:
     """Landlock's ABI version in the running kernel; 0 when there is none or it is switched off."""
     if sys.platform != "linux":
         return 0
-    version: int = _libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    version: int = _LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     return max(version, 0)
 
 
@@ -113,6 +118,7 @@ def confine(write: list[str], protect: list[str], hide: list[str]) -> None:
         raise JailError("this kernel has no Landlock")
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_PDEATHSIG, 9)
+    _drop_capabilities()
     _limit_resources()
     _restrict_files(abi, write, protect, hide)
     _restrict_calls(abi)
@@ -143,7 +149,7 @@ def _restrict_files(abi: int, write: list[str], protect: list[str], hide: list[s
     attributes = struct.pack("=Q", handled)
     attributes += struct.pack("=Q", _BIND_AND_CONNECT_TCP) if abi >= 4 else b""
     attributes += struct.pack("=Q", _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS) if abi >= 6 else b""
-    ruleset = _check(_libc().syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0)))
+    ruleset = _check(_LIBC.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0)))
     for path in _DEVICES:
         rights = changes | device if path == "/dev/shm" else device  # noqa: S108
         _allow(ruleset, path, rights | reads)
@@ -153,7 +159,7 @@ def _restrict_files(abi: int, write: list[str], protect: list[str], hide: list[s
     if hide:
         for path in cover("/", hide):
             _allow(ruleset, path, reads)
-    _check(_libc().syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)))
+    _check(_LIBC.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)))
     os.close(ruleset)
 
 
@@ -170,7 +176,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         granted = rights if stat.S_ISDIR(mode) else rights & _FILE_RIGHTS
         if not stat.S_ISLNK(mode) and granted:
             rule = struct.pack("=Qi", granted, descriptor)
-            _check(_libc().syscall(_ADD_RULE, ruleset, ctypes.c_int(1), rule, ctypes.c_uint32(0)))
+            _check(_LIBC.syscall(_ADD_RULE, ruleset, ctypes.c_int(1), rule, ctypes.c_uint32(0)))
     finally:
         os.close(descriptor)
 
@@ -179,7 +185,7 @@ def _restrict_calls(abi: int) -> None:
     program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _filter(abi))
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-    if _libc().prctl(_PR_SET_SECCOMP, _MODE_FILTER, header, 0, 0) != 0:
+    if _LIBC.prctl(_PR_SET_SECCOMP, _MODE_FILTER, header, 0, 0) != 0:
         raise JailError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
@@ -229,6 +235,15 @@ def _limit_resources() -> None:
         pass
 
 
+def _drop_capabilities() -> None:
+    """What root must not keep across the exec, such as reading other processes; anyone else has none to drop."""
+    if os.geteuid() != 0:
+        return
+    for capability in range(_MAX_CAPABILITY + 1):
+        if capability not in _KEPT_CAPABILITIES:
+            _LIBC.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails for numbers that the kernel doesn't know
+
+
 def _lower(which: int, value: int) -> None:
     hard = resource.getrlimit(which)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -240,10 +255,6 @@ def _num_tasks() -> int:
         return int(file.read().split()[3].split("/")[1])
 
 
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _check(result: int) -> int:
     if result < 0:
         raise JailError(f"Landlock: {os.strerror(ctypes.get_errno())}")
@@ -251,7 +262,7 @@ def _check(result: int) -> int:
 
 
 def _prctl(option: int, value: int) -> None:
-    if _libc().prctl(option, value, 0, 0, 0) != 0:
+    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
         raise JailError(f"prctl {option}: {os.strerror(ctypes.get_errno())}")
 
 

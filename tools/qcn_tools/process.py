@@ -91,7 +91,7 @@ class CommandRunner:
 @contextlib.asynccontextmanager
 async def private_tmp() -> AsyncIterator[Path]:
     """A directory that only this user can read, removed with all that is in it."""
-    path = await asyncio.to_thread(_make_tmp)
+    path = _make_tmp()  # not in a thread: a cancellation in between would leave the directory behind
     try:
         yield path
     finally:

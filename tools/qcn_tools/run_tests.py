@@ -16,7 +16,7 @@ from qcn_tools.report import MAX_XML_BYTES, TestReport, report_from_exit, report
 from qcn_tools.workspace import Workspace, observes_refusals
 
 _TARGET = re.compile(r"(?:\[[^\]\n]*\]|\S)+")  # a parameter set in brackets may hold spaces
-_PYTEST_OPTIONS = ("-q", "--color=no", "--tb=short", "-p", "no:cacheprovider", "-o", "junit_family=xunit1")
+_PYTEST_OPTIONS = ("-q", "--color=no", "--tb=short", "-o", "junit_family=xunit1")
 
 
 class RunTests:
@@ -95,7 +95,7 @@ async def run_suite(
         xml = tmp / "junit.xml"
         argv = command.argv
         if command.kind == "pytest":
-            argv = (*argv, *_PYTEST_OPTIONS, f"--junitxml={xml}", *targets)
+            argv = (*argv, *_PYTEST_OPTIONS, "-o", f"cache_dir={tmp / 'cache'}", f"--junitxml={xml}", *targets)
         result = await runner.run(
             argv,
             cwd=workspace.root,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from qcn_tools.base import Observation, Parameter, ToolSpec
@@ -9,6 +10,7 @@ from qcn_tools.worker import call_worker
 from qcn_tools.workspace import MAX_FILE_BYTES, Workspace, observes_refusals
 
 _MAX_MATCHES = 100
+_WORKER = Path(__file__).with_name("search_worker.py")
 
 
 class Search:
@@ -47,7 +49,7 @@ class Search:
             "max_matches": _MAX_MATCHES,
             "max_file_bytes": MAX_FILE_BYTES,
         }
-        answer = await call_worker("search_worker.py", request, self._timeout_s)
+        answer = await call_worker(_WORKER, request, self._timeout_s)
         if answer is None:
             return _failed(f"the search took over {self._timeout_s:g} s; use a simpler pattern or a smaller path")
         truncated = answer["num_matches"] > len(answer["matches"])

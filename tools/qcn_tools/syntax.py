@@ -6,6 +6,7 @@ from qcn_tools.base import Observation
 from qcn_tools.worker import call_worker
 
 _TIMEOUT_S = 10.0
+_WORKER = Path(__file__).with_name("syntax_worker.py")
 _SUFFIXES = (".py", ".pyi")
 
 
@@ -17,5 +18,5 @@ async def syntax_error(path: Path, shown: str, before: bytes, after: bytes) -> O
     if path.suffix not in _SUFFIXES:
         return None
     request = {"before": before.decode("latin-1"), "after": after.decode("latin-1")}
-    problem = await call_worker("syntax_worker.py", request, _TIMEOUT_S)
+    problem = await call_worker(_WORKER, request, _TIMEOUT_S)
     return Observation("edit_syntax_error", {"path": shown, **problem}, ok=False) if problem else None

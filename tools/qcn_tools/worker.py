@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
-async def call_worker(script: str, request: Mapping[str, Any], timeout_s: float) -> Any | None:
-    """The answer of `script` (a file beside this one) to `request`; None when it crashed or took too long."""
+async def call_worker(script: Path, request: Mapping[str, Any], timeout_s: float) -> Any | None:
+    """The answer of `script` to `request`; None when it crashed or took too long."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-W", "ignore", str(Path(__file__).with_name(script))),
+        *(sys.executable, "-I", "-S", "-W", "ignore", str(script)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

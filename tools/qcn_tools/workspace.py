@@ -165,6 +165,8 @@ class Workspace:
             mode = real.lstat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:  # a loop of links, or a directory that may not be entered
+            raise PathRefused(path, error.strerror or str(error)) from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise PathRefused(path, "it is neither a file nor a directory")
 

@@ -1,0 +1,346 @@
+"""Whole runs with a scripted model: the real tools, the real pytest, the real jail, the real tree."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qcn_agent.agent.events import RunEvent
+from qcn_agent.agent.fix import FixRequest, FixRun
+from qcn_agent.agent.outcome import Outcome
+from qcn_agent.config import FixConfig
+from qcn_prompts import load
+from qcn_tools.environment import find_test_command
+from qcn_tools.process import CommandRunner
+from qcn_tools.sandbox import probe
+from tests.conftest import CALC, RIGHT, WRONG
+from tests.fakes.scripted import ScriptedGenerator, call
+
+READ = call("read_file", path="calc.py")
+FIX = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
+BREAK = call("edit_file", path="calc.py", old_string=WRONG, new_string="return low")
+TESTS = call("run_tests")
+Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
+Turns = Sequence[str | Callable[[str], str]]
+
+
+class Run:
+    """One run and what it said."""
+
+    def __init__(self, project: Path, env: Mapping[str, str], turns: Turns, profile: str = "mini", **kw: Any) -> None:
+        self.model = ScriptedGenerator(turns)
+        self.events: list[RunEvent] = []
+        self._project, self._env, self._profile, self._kw = project, env, profile, kw
+
+    async def __call__(self) -> Outcome:
+        """Run it."""
+        config = FixConfig(**self._kw.pop("config", {}))
+        runner = CommandRunner(unsandboxed=not probe().available)
+        command = await find_test_command(self._project, self._env, runner, tests=config.tests)
+        request = FixRequest(self._project, "clamp ignores its upper bound", config, **self._kw)
+        profile = load(self._profile)
+        return await FixRun(request, self.model, profile, runner, command, self.events.append).run()
+
+    def kinds(self) -> list[str]:
+        """The observations in order."""
+        return [str(event.data["kind"]) for event in self.events if event.kind == "observation"]
+
+
+async def test_right_edit_is_fixed_and_stays(project: Path, client_env: Mapping[str, str]) -> None:
+    """Read, edit, test, answer: the tree holds the patch and the outcome its diff."""
+    run = Run(project, client_env, [READ, FIX, TESTS, "clamp respects its upper bound."])
+
+    outcome = await run()
+
+    assert (outcome.ending, outcome.exit_code, outcome.applied) == ("fixed", 0, True)
+    assert RIGHT in (project / "calc.py").read_text()
+    assert f"-    {WRONG}\n+    {RIGHT}\n" in outcome.diff
+    assert run.kinds() == ["file", "edited", "test_report"]
+    assert "tests/test_calc.py::test_clamp" in outcome.reason
+
+
+async def test_history_is_append_only(project: Path, client_env: Mapping[str, str]) -> None:
+    """Within an attempt each prompt begins with the whole of the one before and what was sampled after it."""
+    run = Run(project, client_env, [READ, FIX, TESTS])
+
+    await run()
+
+    prompts = [bytes(request.prompt.astype("<i4").tobytes()) for request in run.model.requests]
+    assert len(prompts) == 4
+    assert all(later.startswith(earlier) for earlier, later in zip(prompts, prompts[1:], strict=False))
+    assert outcome_reuse(run) == 1.0
+
+
+def outcome_reuse(run: Run) -> float:
+    """Share of the repeated prompt tokens that the fake found in its cache: 1.0 when nothing old was changed."""
+    requests = run.model.requests
+    repeated = sum(len(request.prompt) for request in requests[:-1])
+    usages = [event.data for event in run.events if event.kind == "usage"]
+    return min(1.0, sum(usage["num_reused_tokens"] for usage in usages) / repeated)
+
+
+async def test_tree_is_clean_again_between_attempts(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """A red attempt is taken back; the next one starts from the tree as found and may succeed."""
+    before = tree(project)
+    seen: list[bool] = []
+
+    def look(_: str) -> str:
+        seen.append(tree(project) == before)
+        return FIX
+
+    outcome = await Run(project, client_env, [READ, BREAK, TESTS, look, TESTS])()
+
+    assert seen == [True]
+    assert (outcome.ending, outcome.totals.num_attempts) == ("fixed", 2)
+
+
+async def test_retry_branches_before_the_first_change(project: Path, client_env: Mapping[str, str]) -> None:
+    """The second attempt continues where the first one had read the file; it does not read it again."""
+    run = Run(project, client_env, [READ, BREAK, TESTS, FIX, TESTS])
+
+    await run()
+
+    before_break, retry = run.model.requests[1].prompt, run.model.requests[3].prompt
+    assert before_break.tolist() == retry.tolist()
+
+
+async def test_failed_run_leaves_the_tree_as_it_was(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """All attempts red: nothing of them is left, the outcome still shows a patch."""
+    before = tree(project)
+    turns = [READ] + [part for n in range(9) for part in (BREAK.replace("return low", f"return low - {n}"), TESTS)]
+
+    outcome = await Run(project, client_env, turns, config={"max_attempts": 3})()
+
+    assert (outcome.ending, outcome.exit_code, outcome.applied) == ("red", 1, False)
+    assert "+    return low - 0" in outcome.diff
+    assert tree(project) == before
+
+
+async def test_repeating_a_known_failure_costs_no_test_run(project: Path, client_env: Mapping[str, str]) -> None:
+    """The same wrong edit is recognised by the tree it makes and not tested again."""
+    run = Run(project, client_env, [READ, BREAK, TESTS, BREAK, BREAK, FIX, TESTS])
+
+    outcome = await run()
+
+    assert outcome.ending == "fixed"
+    assert outcome.totals.num_attempts == 2
+    assert run.kinds().count("test_report") == 2
+
+
+async def test_keep_leaves_the_last_patch(project: Path, client_env: Mapping[str, str]) -> None:
+    """--keep shows up in the tree even though the tests are red."""
+    turns = [READ, BREAK, TESTS]
+
+    outcome = await Run(project, client_env, turns, keep=True, config={"max_attempts": 1})()
+
+    assert (outcome.ending, outcome.applied) == ("red", True)
+    assert "return low\n" in (project / "calc.py").read_text()
+
+
+async def test_dry_run_shows_and_takes_back(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """The verdict is real, the tree is as before."""
+    before = tree(project)
+
+    outcome = await Run(project, client_env, [READ, FIX, TESTS, "done"], dry_run=True)()
+
+    assert (outcome.ending, outcome.applied) == ("fixed", False)
+    assert RIGHT in outcome.diff
+    assert tree(project) == before
+
+
+async def test_weakened_test_is_unproven(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """Turning the test green instead of the code proves nothing, and is taken back."""
+    before = tree(project)
+    weaken = call("edit_file", path="tests/test_calc.py", old_string="== 3", new_string="== 5")
+
+    outcome = await Run(project, client_env, [weaken, TESTS, "done"], config={"max_attempts": 1})()
+
+    assert (outcome.ending, outcome.exit_code, outcome.applied) == ("unproven", 1, False)
+    assert tree(project) == before
+
+
+async def test_conftest_that_hides_the_failure_is_unproven(project: Path, client_env: Mapping[str, str]) -> None:
+    """A hook that reports every test as passed is not believed."""
+    hook = (
+        "import pytest\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
+        "    result = yield\n    result.get_result().outcome = 'passed'\n"
+    )
+    cheat = call("write_file", path="conftest.py", content=hook)
+    turns = [cheat, TESTS, call("finish", summary="done")]
+
+    outcome = await Run(project, client_env, turns, "qwen3_coder", config={"max_attempts": 1})()
+
+    assert outcome.ending == "unproven"
+    assert (project / "conftest.py").read_text() == ""
+
+
+async def test_uncommitted_work_is_part_of_clean(project: Path, client_env: Mapping[str, str], git: Any) -> None:
+    """What a user has not committed survives a failed run, and so does the index."""
+    git(project, "init", "-q")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "start")
+    (project / "calc.py").write_text(CALC + "\n\nMINE = 1\n")
+    (project / "notes.txt").write_text("mine")
+    git(project, "add", "notes.txt")
+    status = git(project, "status", "--porcelain")
+
+    outcome = await Run(project, client_env, [READ, BREAK, TESTS], config={"max_attempts": 1})()
+
+    assert outcome.ending == "red"
+    assert "MINE = 1" in (project / "calc.py").read_text()
+    assert git(project, "status", "--porcelain") == status
+
+
+async def test_file_that_the_user_changes_meanwhile_survives(project: Path, client_env: Mapping[str, str]) -> None:
+    """The user saves the very file the agent has edited: it stays theirs and is reported."""
+
+    def save(_: str) -> str:
+        (project / "calc.py").write_text("# the user was here\n")
+        return TESTS
+
+    outcome = await Run(project, client_env, [READ, BREAK, save], config={"max_attempts": 1})()
+
+    assert (project / "calc.py").read_text() == "# the user was here\n"
+    assert outcome.left_alone == ("calc.py",)
+
+
+async def test_no_tests_means_unproven(tmp_path: Path, client_env: Mapping[str, str]) -> None:
+    """Without a test nothing can be proven; the patch stays for the user to look at."""
+    (tmp_path / "solo").mkdir()
+    (tmp_path / "solo" / "calc.py").write_text(CALC)
+
+    outcome = await Run(tmp_path / "solo", client_env, [READ, FIX, TESTS, "done"])()
+
+    assert (outcome.ending, outcome.exit_code, outcome.applied) == ("unproven", 1, True)
+
+
+async def test_model_that_only_talks_makes_no_patch(project: Path, client_env: Mapping[str, str]) -> None:
+    """Talk alone is exit code 3."""
+    outcome = await Run(project, client_env, [])()
+
+    assert (outcome.ending, outcome.exit_code) == ("no_patch", 3)
+
+
+async def test_giving_up_ends_the_run(project: Path, client_env: Mapping[str, str]) -> None:
+    """A model that says that it can't is not asked again and again."""
+    run = Run(project, client_env, [call("finish", summary="can't be solved here")], "qwen3_coder")
+
+    outcome = await run()
+
+    assert outcome.ending == "no_patch"
+    assert len(run.model.requests) == 1
+
+
+async def test_turns_run_out(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """A budget ends the run with exit code 4 and a clean tree."""
+    before = tree(project)
+
+    outcome = await Run(project, client_env, [READ, BREAK], config={"max_steps": 2})()
+
+    assert (outcome.ending, outcome.exit_code) == ("budget", 4)
+    assert tree(project) == before
+
+
+async def test_patch_that_is_right_when_the_budget_ends_counts(project: Path, client_env: Mapping[str, str]) -> None:
+    """Out of turns right after the right edit: the judge still looks at it."""
+    outcome = await Run(project, client_env, [READ, FIX], config={"max_steps": 2})()
+
+    assert outcome.ending == "fixed"
+
+
+async def test_suite_that_hangs_is_stopped(project: Path, client_env: Mapping[str, str]) -> None:
+    """A test that never ends costs its time limit, not the run."""
+    hang = call("edit_file", path="calc.py", old_string=WRONG, new_string="while True: pass")
+
+    run = Run(project, client_env, [READ, hang, TESTS], config={"max_attempts": 1, "command_s": 5})
+    outcome = await run()
+
+    assert outcome.ending == "red"
+    assert any(event.kind == "observation" and "timed out" in str(event.data["text"]) for event in run.events)
+
+
+@pytest.mark.parametrize("path", ["../outside.py", "/etc/passwd", "/proc/self/root/etc/passwd", "link/x.py"])
+async def test_paths_outside_are_refused(project: Path, client_env: Mapping[str, str], path: str) -> None:
+    """Neither reading nor writing leaves the workspace; the model is told why."""
+    (project / "link").symlink_to("/tmp")
+    turns = [call("read_file", path=path), call("write_file", path=path, content="x"), call("finish", summary="no")]
+
+    run = Run(project, client_env, turns, "qwen3_coder")
+    await run()
+
+    assert run.kinds()[:2] == ["refused", "refused"]
+
+
+async def test_unreadable_calls_end_an_attempt_after_three(project: Path, client_env: Mapping[str, str]) -> None:
+    """A model that writes broken calls gets told twice, then the attempt is over."""
+    run = Run(project, client_env, ["<tool_call>"] * 3, "qwen3_coder", config={"max_attempts": 1})
+
+    outcome = await run()
+
+    assert outcome.ending == "no_patch"
+    assert run.kinds() == ["invalid_call"] * 3
+
+
+async def test_same_call_over_and_over_is_stopped(project: Path, client_env: Mapping[str, str]) -> None:
+    """The third time is a nudge, the fifth the end."""
+    run = Run(project, client_env, [READ] * 20, "qwen3_coder", config={"max_attempts": 1})
+
+    await run()
+
+    assert len(run.model.requests) == 5
+    assert "made this call before" in run.model.prompts()[-1]
+
+
+async def test_unknown_tool_and_bad_arguments_are_explained(project: Path, client_env: Mapping[str, str]) -> None:
+    """The answer names what there is."""
+    turns = [call("rm", path="/"), call("read_file"), call("finish", summary="x")]
+
+    run = Run(project, client_env, turns, "qwen3_coder")
+    await run()
+
+    assert "there is no tool 'rm'" in run.model.prompts()[1]
+    assert "missing argument 'path'" in run.model.prompts()[2]
+
+
+async def test_cancelling_puts_the_tree_back(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """A run that is cancelled in the middle leaves nothing behind."""
+    before = tree(project)
+    reached = asyncio.Event()
+
+    def stall(_: str) -> str:
+        reached.set()
+        return TESTS
+
+    slow = project / "tests" / "test_slow.py"
+    slow.write_text("import time\n\n\ndef test_slow():\n    time.sleep(3)\n")
+    before = tree(project)
+    task = asyncio.create_task(Run(project, client_env, [READ, BREAK, stall])())
+    await reached.wait()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert tree(project) == before
+
+
+async def test_custom_command_is_judged_by_its_exit_code(project: Path, client_env: Mapping[str, str]) -> None:
+    """--tests with something that is not pytest: red and green are its exit code."""
+    check = "python -c 'from calc import clamp; raise SystemExit(clamp(5, 0, 3) != 3)'"
+
+    outcome = await Run(project, client_env, [READ, FIX, TESTS, "done"], config={"tests": check})()
+
+    assert outcome.ending == "fixed"
+
+
+async def test_outcome_is_json(project: Path, client_env: Mapping[str, str]) -> None:
+    """What goes over the wire has plain values and the exit code."""
+    outcome = await Run(project, client_env, [READ, FIX, TESTS, "done"])()
+
+    table = outcome.to_json()
+
+    assert table["exit_code"] == 0
+    assert table["totals"] == dataclasses.asdict(outcome.totals)

@@ -1,0 +1,162 @@
+"""Real models for the engine's tests: the embedded hybrid, and a tiny pure-attention one made on the spot."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gguf as gguf_package
+import numpy as np
+import pytest
+
+from qcn_agent.config import ModelConfig
+from qcn_agent.engine.engine import Engine
+from qcn_agent.engine.generator import Event, Finished, FloatArray, GenerationRequest, IntArray, TextDelta
+from qcn_agent.engine.llama_backend import LlamaBackend
+from qcn_agent.engine.llama_model import load_model
+from qcn_agent.models.embedded import embedded_model_path
+
+MakeBackend = Callable[..., LlamaBackend]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A private home, so that no self-test result leaks between tests."""
+    path = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("QCN_AGENT_HOME", str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """The embedded model: hybrid, with recurrent states."""
+    return embedded_model_path()
+
+
+@pytest.fixture(scope="session")
+def attention_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
+    """A random two-layer llama with the embedded model's vocabulary: it has KV only."""
+    path = tmp_path_factory.mktemp("models") / "attention.gguf"
+    reader = gguf_package.GGUFReader(model_path)
+    writer = gguf_package.GGUFWriter(path, "llama")
+    width, hidden, heads = 64, 128, 4
+    writer.add_block_count(2)
+    writer.add_context_length(4096)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(hidden)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_rope_dimension_count(width // heads)
+    _copy_vocabulary(reader, writer)
+    n_vocab = len(reader.fields["tokenizer.ggml.tokens"].data)
+    random = np.random.default_rng(0)
+    shapes = {"token_embd.weight": (n_vocab, width), "output_norm.weight": (width,), "output.weight": (n_vocab, width)}
+    for layer in range(2):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            shapes[f"blk.{layer}.{name}.weight"] = (width, width)
+        shapes[f"blk.{layer}.ffn_gate.weight"] = shapes[f"blk.{layer}.ffn_up.weight"] = (hidden, width)
+        shapes[f"blk.{layer}.ffn_down.weight"] = (width, hidden)
+        shapes[f"blk.{layer}.attn_norm.weight"] = shapes[f"blk.{layer}.ffn_norm.weight"] = (width,)
+    for name, shape in shapes.items():
+        weights = np.ones(shape) if len(shape) == 1 else random.normal(0, 0.3, shape)
+        writer.add_tensor(name, weights.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _copy_vocabulary(reader: Any, writer: Any) -> None:
+    def contents(key: str) -> Any:
+        return reader.fields[f"tokenizer.ggml.{key}"].contents()
+
+    writer.add_tokenizer_model(contents("model"))
+    writer.add_tokenizer_pre(contents("pre"))
+    writer.add_token_list(contents("tokens"))
+    writer.add_token_types(contents("token_type"))
+    writer.add_token_merges(contents("merges"))
+    writer.add_eos_token_id(contents("eos_token_id"))
+
+
+@pytest.fixture
+def config() -> ModelConfig:
+    """Small: 2048 tokens, chunks of 64, one thread."""
+    return ModelConfig(n_ctx=2048, n_ubatch=64, n_threads=1, max_sessions=3, max_snapshots=6)
+
+
+@pytest.fixture
+def make_backend(model_path: Path, config: ModelConfig) -> Iterator[MakeBackend]:
+    """Make loaded backends; keyword arguments change settings, `path` the model."""
+    made: list[LlamaBackend] = []
+
+    def make(path: Path = model_path, **changes: Any) -> LlamaBackend:
+        settings = replace(config, **changes)
+        made.append(LlamaBackend(load_model(settings, (path,)), settings))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+@pytest.fixture
+def backend(make_backend: MakeBackend) -> LlamaBackend:
+    """The embedded model with the small settings."""
+    return make_backend()
+
+
+@pytest.fixture
+def engine(model_path: Path, config: ModelConfig) -> Iterator[Engine]:
+    """A running engine over the embedded model."""
+    loaded = Engine.load(config, model_path)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture
+def random_tokens() -> Callable[[int, int], IntArray]:
+    """`random_tokens(count, seed)`: ordinary tokens, none of them special."""
+    return lambda count, seed: np.random.default_rng(seed).integers(300, 8000, count).astype(np.int32)
+
+
+@pytest.fixture
+def replay(make_backend: MakeBackend) -> Callable[..., FloatArray]:
+    """`replay(tokens, splits)`: logits of a fresh context that decodes `tokens` in calls ending at `splits`."""
+
+    def run(tokens: IntArray, splits: tuple[int, ...], **changes: Any) -> FloatArray:
+        fresh = make_backend(**changes)
+        begin = 0
+        for end in splits:
+            fresh.decode(0, tokens[begin:end], begin, want_logits=True)
+            begin = end
+        return fresh.logits()
+
+    return run
+
+
+@pytest.fixture
+def finish() -> Callable[[AsyncIterator[Event]], Any]:
+    """`await finish(engine.generate(...))`: the text and the Finished event."""
+
+    async def run(events: AsyncIterator[Event]) -> tuple[str, Finished]:
+        text = ""
+        async for event in events:
+            if isinstance(event, TextDelta):
+                text += event.text
+            elif isinstance(event, Finished):
+                return text, event
+        raise AssertionError("no Finished event")
+
+    return run
+
+
+@pytest.fixture
+def request_for() -> Callable[..., GenerationRequest]:
+    """`request_for(prompt, ...)`: eight tokens in session "s" unless told otherwise."""
+
+    def make(prompt: IntArray, **changes: Any) -> GenerationRequest:
+        return replace(GenerationRequest("s", prompt, 8), **changes)
+
+    return make

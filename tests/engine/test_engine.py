@@ -1,0 +1,325 @@
+"""One engine serves many conversations from one loop, and everything that can go wrong has its own error."""
+
+import asyncio
+import dataclasses
+import json
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import gguf as gguf_package
+import numpy as np
+import pytest
+
+from qcn_agent.config import ModelConfig
+from qcn_agent.engine import memory
+from qcn_agent.engine.engine import Engine
+from qcn_agent.engine.generator import (
+    Event,
+    Finished,
+    GenerationRequest,
+    Generator,
+    IntArray,
+    PrefillProgress,
+    SamplingParams,
+    TextDelta,
+)
+from qcn_agent.engine.grammar import Grammar
+from qcn_agent.errors import (
+    ConfigError,
+    ContextFullError,
+    EngineError,
+    ModelFormatError,
+    ModelNotFoundError,
+    ModelTooLargeError,
+    UsageError,
+)
+
+Finish = Callable[[AsyncIterator[Event]], Awaitable[tuple[str, Finished]]]
+RandomTokens = Callable[[int, int], IntArray]
+RequestFor = Callable[..., GenerationRequest]
+
+ENDLESS = Grammar("root ::= [a-z] root")
+
+
+async def test_events_come_in_order(engine: Engine, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Progress up to the whole prompt, then text, then one Finished."""
+    generator: Generator = engine
+    events = [
+        event
+        async for event in generator.generate(request_for(random_tokens(150, 1), grammar=ENDLESS, max_new_tokens=5))
+    ]
+    kinds = [type(event) for event in events]
+    assert kinds == sorted(kinds, key=[PrefillProgress, TextDelta, Finished].index)
+    progress = [event for event in events if isinstance(event, PrefillProgress)]
+    assert progress[-1] == PrefillProgress(150, 150)
+    assert kinds.count(Finished) == 1
+
+
+async def test_a_conversation_pays_for_new_tokens_only(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """The next turn of the same session reuses the answer that was fed back."""
+    prompt = random_tokens(100, 1)
+    _, first = await finish(engine.generate(request_for(prompt, grammar=ENDLESS)))
+    turn = np.concatenate([prompt, first.tokens, random_tokens(20, 2)])
+    _, second = await finish(engine.generate(request_for(turn, grammar=ENDLESS)))
+    assert second.usage.num_reused_tokens == 107
+    assert second.usage.num_evaluated_tokens == 1 + 20 + 7
+
+
+async def test_closing_the_iterator_cancels(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """An endless answer stops, and the next request is served by the same engine."""
+    async with aclosing(
+        engine.generate(request_for(random_tokens(50, 1), max_new_tokens=1900, grammar=ENDLESS))
+    ) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    await finish(engine.generate(request_for(random_tokens(50, 2), session="other")))
+    assert engine.status().num_generated_tokens < 1900
+
+
+async def test_cancelling_the_task_cancels(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """The consumer's task ends with CancelledError and the engine is free."""
+    started = asyncio.Event()
+
+    async def consume() -> None:
+        async for _ in engine.generate(request_for(random_tokens(50, 1), max_new_tokens=1900, grammar=ENDLESS)):
+            started.set()
+
+    task = asyncio.create_task(consume())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await finish(engine.generate(request_for(random_tokens(50, 2))))
+    assert engine.status().num_generated_tokens < 1900
+
+
+async def test_several_consumers_are_all_served(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Eight requests at once, more than there are sessions, each get their own answer."""
+    greedy = SamplingParams(temperature=0)
+    prompts = [random_tokens(40, seed) for seed in range(8)]
+
+    async def ask(seed: int, session: str) -> list[int]:
+        request = request_for(prompts[seed], session=session, sampling=greedy)
+        return [int(token) for token in (await finish(engine.generate(request)))[1].tokens]
+
+    together = await asyncio.gather(*(ask(seed, f"s{seed}") for seed in range(8)))
+    alone = [await ask(seed, "alone") for seed in range(8)]
+    assert together == alone
+
+
+async def test_what_does_not_fit_is_refused_before_it_starts(
+    engine: Engine, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """The sum of prompt and answer counts, and the message has the numbers."""
+    with pytest.raises(ContextFullError, match="2000 prompt \\+ 49 new tokens exceed the context of 2048"):
+        await anext(engine.generate(request_for(random_tokens(2000, 1), max_new_tokens=49)))
+    assert engine.status().num_requests == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "max_new_tokens"),
+    [([], 5), ([5, -1], 5), ([5, 8192], 5), ([5], 0), ([[5, 6]], 5), ([0.5], 5)],
+)
+async def test_a_malformed_request_is_a_usage_error(
+    engine: Engine, request_for: RequestFor, prompt: list[float], max_new_tokens: int
+) -> None:
+    """Empty prompts, foreign token ids, no room for an answer: none of it reaches llama.cpp."""
+    with pytest.raises(UsageError):
+        await anext(engine.generate(request_for(np.array(prompt), max_new_tokens=max_new_tokens)))
+
+
+async def test_a_request_s_own_error_reaches_its_consumer(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """A grammar that does not parse fails one request; the next is served."""
+    with pytest.raises(EngineError, match="does not parse"):
+        await finish(engine.generate(request_for(random_tokens(10, 1), grammar=Grammar("root ::= ("))))
+    await finish(engine.generate(request_for(random_tokens(10, 1))))
+
+
+async def test_the_status_counts_and_is_json(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Totals, rates, sessions, and what the build can use."""
+    for _ in range(2):
+        await finish(engine.generate(request_for(random_tokens(100, 1), grammar=ENDLESS, boundaries=(30,))))
+    status = engine.status()
+    shown = json.loads(json.dumps(dataclasses.asdict(status)))
+    assert shown["architecture"] == "qwen3next"
+    assert shown["model_path"].endswith(".gguf")
+    assert (shown["n_ctx"], shown["selftest"], shown["queue_length"]) == (2048, "passed", 0)
+    assert (shown["num_requests"], shown["num_generated_tokens"]) == (2, 16)
+    assert (shown["num_reused_tokens"], shown["num_evaluated_tokens"]) == (99, 107 + 8)
+    assert shown["sessions"] == [{"name": "s", "num_tokens": 107, "num_snapshots": 2}]
+    assert shown["prefill_tokens_per_s"] > 0 < shown["decode_tokens_per_s"]
+    assert shown["devices"]
+
+
+async def test_a_dropped_session_is_forgotten(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Its tokens are read again."""
+    await finish(engine.generate(request_for(random_tokens(100, 1))))
+    engine.drop_session("s")
+    _, again = await finish(engine.generate(request_for(random_tokens(100, 1))))
+    assert again.usage.num_reused_tokens == 0
+
+
+async def test_closing_ends_waiting_consumers(
+    model_path: Path, config: ModelConfig, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """They get an error, later ones too, and closing twice is harmless."""
+    engine = Engine.load(config, model_path)
+    events = engine.generate(request_for(random_tokens(50, 1), max_new_tokens=1900, grammar=ENDLESS))
+    await anext(events)
+    await asyncio.to_thread(engine.close)
+    with pytest.raises(EngineError, match="closed"):
+        async for _ in events:
+            pass
+    with pytest.raises(EngineError, match="closed"):
+        await anext(engine.generate(request_for(random_tokens(50, 1))))
+    engine.close()
+
+
+def test_metadata_are_the_scalars_of_the_header(engine: Engine) -> None:
+    """As text; arrays are left out."""
+    assert engine.metadata["general.architecture"] == "qwen3next"
+    assert engine.metadata["qwen3next.block_count"].isdigit()
+    assert "tokenizer.ggml.tokens" not in engine.metadata
+
+
+def test_progress_is_reported_while_loading(model_path: Path, config: ModelConfig) -> None:
+    """Up to 1.0."""
+    seen: list[float] = []
+    Engine.load(config, model_path, on_progress=seen.append).close()
+    assert seen[-1] == 1.0
+
+
+def test_a_model_that_would_not_fit_is_not_loaded(
+    model_path: Path, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error comes before the first progress."""
+    monkeypatch.setattr(memory, "available_bytes", lambda root: 1 << 20)
+    seen: list[float] = []
+    with pytest.raises(ModelTooLargeError):
+        Engine.load(config, model_path, on_progress=seen.append)
+    assert not seen
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        (lambda data: data[:-5000], ModelFormatError, "5000 bytes are missing"),
+        (lambda data: b"PK" + data[2:], ModelFormatError, "not a GGUF"),
+        (lambda data: data[:200], ModelFormatError, "not a usable GGUF"),
+        (lambda data: data.replace(b"qwen3next", b"qwen9next"), ModelFormatError, "qwen9next"),
+        (lambda data: b"", ModelFormatError, "empty"),
+    ],
+)
+def test_unusable_files_are_told_apart(
+    model_path: Path,
+    config: ModelConfig,
+    tmp_path: Path,
+    change: Callable[[bytes], bytes],
+    error: type[Exception],
+    reason: str,
+) -> None:
+    """Truncated, not a GGUF, cut inside the header, unknown architecture, empty."""
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(change(model_path.read_bytes()))
+    with pytest.raises(error, match=reason):
+        Engine.load(config, path)
+
+
+def test_a_missing_file_is_not_found(config: ModelConfig, tmp_path: Path) -> None:
+    """As the name says."""
+    with pytest.raises(ModelNotFoundError):
+        Engine.load(config, tmp_path / "none.gguf")
+
+
+def test_settings_that_do_not_go_together_free_the_model(model_path: Path, config: ModelConfig) -> None:
+    """The context is refused after the weights were loaded; the error is that of the setting."""
+    with pytest.raises(ConfigError):
+        Engine.load(replace(config, kv_type="q4_0", flash_attention=False), model_path)
+
+
+def _split(model_path: Path, folder: Path) -> list[Path]:
+    """The embedded model as two files: all metadata and half of the tensors in the first one."""
+    data, reader = model_path.read_bytes(), gguf_package.GGUFReader(model_path)
+    pairs = data[24 : int(reader.tensors[0].field.offset)]
+    num_pairs = struct.unpack_from("<Q", data, 16)[0]
+    half = len(reader.tensors) // 2
+    paths = []
+    for number, tensors in enumerate((reader.tensors[:half], reader.tensors[half:])):
+        infos, blob = b"", b""
+        for tensor in tensors:
+            shape = [int(extent) for extent in tensor.shape]
+            name = tensor.name.encode()
+            infos += struct.pack("<Q", len(name)) + name
+            infos += struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, int(tensor.tensor_type), len(blob))
+            begin = int(tensor.data_offset)
+            blob += data[begin : begin + int(tensor.n_bytes)]
+            blob += bytes(-len(blob) % 32)
+        split = b"".join(
+            struct.pack("<Q", len(key)) + key + struct.pack("<IH", 2, value)
+            for key, value in ((b"split.no", number), (b"split.count", 2))
+        )
+        key = b"split.tensors.count"
+        split += struct.pack("<Q", len(key)) + key + struct.pack("<Ii", 5, len(reader.tensors))
+        count, kept = (num_pairs + 3, pairs) if number == 0 else (3, b"")
+        header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), count) + kept + split + infos
+        paths.append(folder / f"mini-{number + 1:05d}-of-00002.gguf")
+        paths[-1].write_bytes(header + bytes(-len(header) % 32) + blob)
+    return paths
+
+
+async def test_a_split_model_gives_the_answer_of_the_whole(
+    engine: Engine,
+    config: ModelConfig,
+    model_path: Path,
+    tmp_path: Path,
+    finish: Finish,
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+) -> None:
+    """Any of its files may be named."""
+    paths = _split(model_path, tmp_path)
+    request = request_for(random_tokens(60, 1), max_new_tokens=12, sampling=SamplingParams(temperature=0))
+    expected = (await finish(engine.generate(request)))[1].tokens.tolist()
+    for path in paths:
+        split = Engine.load(config, path)
+        assert (await finish(split.generate(request)))[1].tokens.tolist() == expected
+        assert split.status().model_bytes == pytest.approx(engine.status().model_bytes, abs=5000)
+        split.close()
+    paths[1].unlink()
+    with pytest.raises(ModelNotFoundError, match="mini-00002-of-00002"):
+        Engine.load(config, paths[0])
+
+
+async def test_a_pure_attention_model_is_served_the_same_way(
+    attention_model_path: Path,
+    config: ModelConfig,
+    finish: Finish,
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+) -> None:
+    """Any divergence is cut back exactly to where the paths part."""
+    engine = Engine.load(config, attention_model_path)
+    await finish(engine.generate(request_for(random_tokens(100, 1))))
+    prompt = np.concatenate([random_tokens(100, 1)[:63], random_tokens(20, 2)])
+    _, done = await finish(engine.generate(request_for(prompt)))
+    assert done.usage.num_reused_tokens == 63
+    assert engine.status().selftest == "not needed"
+    engine.close()

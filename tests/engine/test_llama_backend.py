@@ -1,0 +1,253 @@
+"""Copies of state are bitwise exact, failures are told apart, and nothing reaches an assertion of llama.cpp."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qcn_agent.config import ModelConfig
+from qcn_agent.engine.backend import DecodeError, NoRoomError
+from qcn_agent.engine.generator import FloatArray, IntArray
+from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
+from qcn_agent.engine.llama_cpp import api
+from qcn_agent.engine.llama_model import load_model
+from qcn_agent.errors import ConfigError, EngineError
+
+Replay = Callable[..., FloatArray]
+RandomTokens = Callable[[int, int], IntArray]
+MakeBackend = Callable[..., LlamaBackend]
+
+# chunk lengths around the convolution width (4) and the call size (64)
+LENGTHS = [1, 2, 3, 4, 5, 63, 64]
+
+
+@pytest.fixture(params=["cheap", "full copies"])
+def either(request: pytest.FixtureRequest, backend: LlamaBackend) -> LlamaBackend:
+    """The backend in both ways of copying."""
+    backend.full_copies = request.param == "full copies"
+    return backend
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_rollback_is_bitwise_a_replay(
+    either: LlamaBackend, replay: Replay, random_tokens: RandomTokens, length: int
+) -> None:
+    """Head, wrong turn, back, right turn: the logits are those of head and right turn alone."""
+    head, wrong, right = (random_tokens(length, seed) for seed in (1, 2, 3))
+    either.decode(0, head, 0, want_logits=False)
+    either.snapshot(0, 5)
+    either.decode(0, wrong, length, want_logits=False)
+    either.restore(5, 0, length)
+    either.decode(0, right, length, want_logits=True)
+    expected = replay(np.concatenate([head, right]), (length, 2 * length))
+    assert np.array_equal(either.logits(), expected)
+
+
+def test_a_snapshot_survives_many_rollbacks(either: LlamaBackend, random_tokens: RandomTokens) -> None:
+    """The same turn from the same snapshot gives the same logits each time, and the length is that of the path."""
+    head, turn = random_tokens(40, 1), random_tokens(20, 2)
+    either.decode(0, head, 0, want_logits=False)
+    either.snapshot(0, 5)
+    seen = []
+    for _ in range(4):
+        either.decode(0, turn, 40, want_logits=True)
+        seen.append(either.logits())
+        assert either.length(0) == 60
+        either.restore(5, 0, 40)
+        assert either.length(0) == 40
+    assert all(np.array_equal(seen[0], logits) for logits in seen)
+
+
+def test_a_fork_is_exact_and_leaves_its_source_alone(
+    either: LlamaBackend, replay: Replay, random_tokens: RandomTokens
+) -> None:
+    """A fork from the middle of a path and the path itself both go on as if the other did not exist."""
+    head, left, right, more = (random_tokens(48, seed) for seed in (1, 2, 3, 4))
+    either.decode(0, head, 0, want_logits=False)
+    either.snapshot(0, 5)
+    either.decode(0, left, 48, want_logits=False)
+    either.fork(0, 5, 1, 48)
+    either.decode(1, right, 48, want_logits=True)
+    forked = either.logits()
+    either.decode(0, more, 96, want_logits=True)
+    assert np.array_equal(forked, replay(np.concatenate([head, right]), (48, 96)))
+    assert np.array_equal(either.logits(), replay(np.concatenate([head, left, more]), (48, 96, 144)))
+
+
+def test_every_sequence_id_can_be_in_use(make_backend: MakeBackend, random_tokens: RandomTokens) -> None:
+    """With a park at each id, states can't run out, and each restores exactly."""
+    backend = make_backend()
+    parks = range(1, backend.n_seq_max)
+    chunks = [random_tokens(8, seed) for seed in range(backend.n_seq_max)]
+    expected: list[FloatArray] = []
+    for index, park in enumerate(parks):
+        backend.decode(0, chunks[index], 8 * index, want_logits=False)
+        backend.snapshot(0, park)
+    for index, park in reversed(list(enumerate(parks))):
+        backend.restore(park, 0, 8 * (index + 1))
+        backend.decode(0, chunks[-1], 8 * (index + 1), want_logits=True)
+        expected.append(backend.logits())
+    backend.drop(0)
+    backend.decode(0, chunks[0], 0, want_logits=False)
+    backend.decode(0, chunks[-1], 8, want_logits=True)
+    assert np.array_equal(backend.logits(), expected[-1])
+
+
+def test_pure_attention_is_cut_back_without_a_snapshot(
+    make_backend: MakeBackend, attention_model_path: Path, random_tokens: RandomTokens
+) -> None:
+    """Trim and fork work at any position, and no state is kept."""
+    backend, fresh = make_backend(path=attention_model_path), make_backend(path=attention_model_path)
+    head, wrong, right = (random_tokens(30, seed) for seed in (1, 2, 3))
+    assert not backend.needs_snapshots
+    assert backend.info.state_bytes == 0
+    backend.decode(0, head, 0, want_logits=False)
+    backend.decode(0, wrong, 30, want_logits=False)
+    backend.fork(0, 0, 1, 30)
+    backend.restore(0, 0, 30)
+    for begin, tokens in ((0, head), (30, right)):
+        fresh.decode(0, tokens, begin, want_logits=True)
+    for seq_id in (0, 1):
+        backend.decode(seq_id, right, 30, want_logits=True)
+        np.testing.assert_allclose(backend.logits(), fresh.logits(), atol=1e-4)
+
+
+def test_a_full_cache_changes_nothing(make_backend: MakeBackend, random_tokens: RandomTokens) -> None:
+    """NoRoomError, and after room was made the sequence goes on exactly."""
+    backend = make_backend(n_ctx=256)
+    head, turn = random_tokens(64, 1), random_tokens(64, 2)
+    backend.decode(0, head, 0, want_logits=False)
+    backend.snapshot(0, 5)
+    backend.decode(0, turn, 64, want_logits=True)
+    expected = backend.logits()
+    backend.restore(5, 0, 64)
+    for begin in range(0, 192, 64):
+        backend.decode(1, head, begin, want_logits=False)
+    with pytest.raises(NoRoomError):
+        backend.decode(0, turn, 64, want_logits=False)
+    backend.drop(1)
+    backend.decode(0, turn, 64, want_logits=True)
+    assert np.array_equal(backend.logits(), expected)
+
+
+def test_an_aborted_call_is_a_decode_error_and_a_restore_repairs_it(
+    backend: LlamaBackend, replay: Replay, random_tokens: RandomTokens
+) -> None:
+    """llama.cpp is really stopped half-way; the snapshot then gives bitwise what a fresh context gives."""
+    head, turn = random_tokens(64, 1), random_tokens(64, 2)
+    backend.decode(0, head, 0, want_logits=False)
+    backend.snapshot(0, 5)
+    calls = iter(range(10_000))
+    abort = api.ggml_abort_callback(lambda _: next(calls) > 40)
+    api.llama_set_abort_callback(backend._context, abort, None)
+    with pytest.raises(DecodeError, match="code 2"):
+        backend.decode(0, turn, 64, want_logits=True)
+    api.llama_set_abort_callback(backend._context, api.ggml_abort_callback(0), None)
+    backend.restore(5, 0, 64)
+    backend.decode(0, turn, 64, want_logits=True)
+    assert np.array_equal(backend.logits(), replay(np.concatenate([head, turn]), (64, 128)))
+
+
+def test_a_gap_in_positions_is_a_decode_error(backend: LlamaBackend, random_tokens: RandomTokens) -> None:
+    """Tokens must continue where the sequence ends."""
+    backend.decode(0, random_tokens(8, 1), 0, want_logits=False)
+    with pytest.raises(DecodeError):
+        backend.decode(0, random_tokens(8, 2), 20, want_logits=False)
+
+
+@pytest.mark.parametrize("seq_id", [-1, 10, 1 << 30])
+def test_a_wrong_sequence_id_is_refused(backend: LlamaBackend, random_tokens: RandomTokens, seq_id: int) -> None:
+    """Each call that takes an id checks it: llama.cpp would end the process."""
+    calls: list[Callable[[], Any]] = [
+        lambda: backend.decode(seq_id, random_tokens(1, 1), 0, want_logits=False),
+        lambda: backend.snapshot(0, seq_id),
+        lambda: backend.restore(seq_id, 0, 0),
+        lambda: backend.fork(0, 1, seq_id, 0),
+        lambda: backend.drop(seq_id),
+        lambda: backend.length(seq_id),
+    ]
+    for call in calls:
+        with pytest.raises(EngineError, match="no sequence"):
+            call()
+
+
+@pytest.mark.parametrize("count", [0, 65])
+def test_a_call_of_impossible_size_is_refused(backend: LlamaBackend, random_tokens: RandomTokens, count: int) -> None:
+    """Empty calls and calls beyond the batch size are errors of ours, not assertions of llama.cpp's."""
+    with pytest.raises(EngineError, match=r"1 \.\. 64"):
+        backend.decode(0, random_tokens(count, 1), 0, want_logits=False)
+
+
+def test_logits_exist_only_where_they_were_asked_for(backend: LlamaBackend, random_tokens: RandomTokens) -> None:
+    """Reading them after a call without logits is an error, not an old row."""
+    backend.decode(0, random_tokens(8, 1), 0, want_logits=False)
+    with pytest.raises(EngineError, match="no logits"):
+        backend.logits()
+
+
+def test_a_token_outside_the_vocabulary_has_no_piece(backend: LlamaBackend) -> None:
+    """Ids are checked before llama.cpp indexes with them."""
+    for token in (-1, backend.n_vocab):
+        with pytest.raises(EngineError, match="no token"):
+            backend.piece(token, special=True)
+
+
+def test_a_long_piece_is_complete(backend: LlamaBackend) -> None:
+    """The longest tokens of the vocabulary exceed the first buffer and are still whole."""
+    longest = max((backend.piece(token, special=True) for token in range(backend.n_vocab)), key=len)
+    assert backend.tokenize(longest, parse_special=False).tolist()
+    assert len(longest) > 100
+
+
+def test_info_tells_the_size_of_a_state(backend: LlamaBackend) -> None:
+    """2 recurrent layers of 17,920 floats, and a small header."""
+    assert 0 <= backend.info.state_bytes - 2 * 17_920 * 4 < 200
+    assert "CPU" in backend.info.system
+    assert backend.info.num_params > 1_000_000
+
+
+def test_a_closed_backend_refuses_text_and_closes_twice(make_backend: MakeBackend) -> None:
+    """Late calls from other threads get an error instead of freed memory."""
+    backend = make_backend()
+    backend.close()
+    backend.close()
+    with pytest.raises(EngineError, match="closed"):
+        backend.tokenize(b"a", parse_special=False)
+
+
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+def test_quantised_caches_load_and_decode(make_backend: MakeBackend, random_tokens: RandomTokens, kv_type: str) -> None:
+    """The other cache types give finite logits."""
+    backend = make_backend(kv_type=kv_type)
+    backend.decode(0, random_tokens(8, 1), 0, want_logits=True)
+    assert np.isfinite(backend.logits()).all()
+
+
+def test_a_quantised_cache_needs_flash_attention(make_backend: MakeBackend) -> None:
+    """The error names both settings."""
+    with pytest.raises(ConfigError, match=r"model\.kv_type q8_0 needs model\.flash_attention"):
+        make_backend(kv_type="q8_0", flash_attention=False)
+
+
+def test_more_sequences_than_a_batch_has_tokens(make_backend: MakeBackend, random_tokens: RandomTokens) -> None:
+    """The smallest chunk and the most sessions and snapshots together do not assert."""
+    backend = make_backend(n_ubatch=16, max_sessions=64, max_snapshots=128)
+    backend.decode(192, random_tokens(16, 1), 0, want_logits=True)
+    assert backend.n_seq_max == 193
+
+
+def test_the_number_of_sequences_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than llama.cpp can take is a setting's fault."""
+    monkeypatch.setattr(api, "llama_max_parallel_sequences", lambda: 16)
+    with pytest.raises(ConfigError, match="is over 15"):
+        num_sequences(ModelConfig())
+
+
+def test_a_context_that_can_t_be_made_is_an_error(model_path: Path, config: ModelConfig) -> None:
+    """llama.cpp refuses a model that was freed; nothing crashes."""
+    model = load_model(config, (model_path,))
+    model.close()
+    with pytest.raises(Exception, match="no context could be created"):
+        LlamaBackend(model, config)

@@ -1,0 +1,115 @@
+"""Tokens are a function of logits, settings, seed and position; a grammar restricts them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from qcn_agent.engine.generator import IntArray
+from qcn_agent.engine.grammar import Grammar
+from qcn_agent.engine.llama_backend import LlamaBackend
+from qcn_agent.engine.sampling import SamplingSettings
+from qcn_agent.errors import EngineError
+
+HOT = SamplingSettings(temperature=2.0, top_k=0, top_p=1.0)
+
+
+@pytest.fixture
+def ready(backend: LlamaBackend, random_tokens: Callable[[int, int], IntArray]) -> LlamaBackend:
+    """A backend with logits to draw from."""
+    backend.decode(0, random_tokens(32, 1), 0, want_logits=True)
+    return backend
+
+
+def _draws(
+    backend: LlamaBackend, settings: SamplingSettings, positions: range, grammar: Grammar | None = None
+) -> list[int]:
+    sampler = backend.sampler(settings, grammar)
+    try:
+        return [sampler.sample(position) for position in positions]
+    finally:
+        sampler.close()
+
+
+def test_temperature_zero_takes_the_most_likely_token(ready: LlamaBackend) -> None:
+    """Whatever the seed."""
+    expected = int(ready.logits().argmax())
+    assert _draws(ready, SamplingSettings(temperature=0.0, seed=9), range(3)) == [expected] * 3
+
+
+def test_a_draw_depends_on_nothing_but_seed_and_position(ready: LlamaBackend) -> None:
+    """Drawing a position alone gives what drawing it after others gave."""
+    row = _draws(ready, HOT, range(100, 130))
+    assert [_draws(ready, HOT, range(position, position + 1))[0] for position in range(100, 130)] == row
+    assert len(set(row)) > 10
+
+
+def test_other_seeds_draw_other_tokens(ready: LlamaBackend) -> None:
+    """Two seeds disagree in most of thirty positions."""
+    other = SamplingSettings(temperature=2.0, top_k=0, top_p=1.0, seed=1)
+    assert sum(a == b for a, b in zip(_draws(ready, HOT, range(30)), _draws(ready, other, range(30)), strict=True)) < 10
+
+
+def test_draws_follow_the_distribution(ready: LlamaBackend) -> None:
+    """Over 2,000 positions the top token comes as often as its probability says, within four standard errors."""
+    logits = ready.logits().astype(np.float64)
+    top = np.argsort(logits)[-8:]
+    weights = np.exp(logits[top] - logits[top].max())
+    share = weights[-1] / weights.sum()
+    draws = _draws(ready, SamplingSettings(temperature=1.0, top_k=8, top_p=1.0), range(2000))
+    assert set(draws) <= set(top.tolist())
+    error = (share * (1 - share) / 2000) ** 0.5
+    assert abs(draws.count(int(top[-1])) / 2000 - share) < 4 * error + 1e-9
+
+
+def test_top_k_one_is_greedy(ready: LlamaBackend) -> None:
+    """One candidate leaves no choice."""
+    settings = SamplingSettings(temperature=5.0, top_k=1, top_p=1.0)
+    assert set(_draws(ready, settings, range(20))) == {int(ready.logits().argmax())}
+
+
+def test_a_repeat_penalty_discourages_what_was_drawn(ready: LlamaBackend) -> None:
+    """Greedy drawing with a heavy penalty does not stay at the same token, with and without a grammar."""
+    settings = SamplingSettings(temperature=0.0, repeat_penalty=50.0)
+    for grammar in (None, Grammar("root ::= [^\\x00]+")):
+        assert len(set(_draws(ready, settings, range(6), grammar))) > 1
+
+
+def test_a_grammar_overrules_the_most_likely_token(ready: LlamaBackend) -> None:
+    """Greedy or hot, only its text is drawn."""
+    for settings in (SamplingSettings(temperature=0.0), HOT):
+        tokens = _draws(ready, settings, range(4), Grammar("root ::= [0-9] root"))
+        assert b"".join(ready.piece(token, special=True) for token in tokens).isdigit()
+
+
+def test_a_fitting_draw_is_the_unconstrained_one(ready: LlamaBackend) -> None:
+    """A grammar that allows everything but controls changes no draw."""
+    plain = _draws(ready, HOT, range(12))
+    assert all(ready.piece(token, special=False) for token in plain)
+    assert _draws(ready, HOT, range(12), Grammar("root ::= [^\\x00] root")) == plain
+
+
+def test_a_start_that_would_overrun_is_drawn_again(ready: LlamaBackend) -> None:
+    """When the likely token would complete a trigger and break the grammar, another one is drawn."""
+    likely = int(ready.logits().argmax())
+    text = ready.piece(likely, special=True).decode()
+    grammar = Grammar('root ::= "never"', triggers=(f"({text[-1] if text[-1].isalnum() else '.'})",))
+    drawn = _draws(ready, SamplingSettings(temperature=0.0), range(1), grammar)
+    assert drawn != [likely]
+
+
+def test_drawing_without_logits_is_an_error(
+    backend: LlamaBackend, random_tokens: Callable[[int, int], IntArray]
+) -> None:
+    """With a penalty and a grammar the candidates are read by us, and checked."""
+    backend.decode(0, random_tokens(8, 1), 0, want_logits=False)
+    settings = SamplingSettings(repeat_penalty=1.1)
+    with pytest.raises(EngineError, match="no logits"):
+        _draws(backend, settings, range(1), Grammar("root ::= [a]"))
+
+
+def test_closing_twice_is_harmless(ready: LlamaBackend) -> None:
+    """The chain is freed once."""
+    sampler = ready.sampler(HOT, Grammar("root ::= [a]"))
+    sampler.close()
+    sampler.close()

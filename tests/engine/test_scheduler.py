@@ -1,0 +1,357 @@
+"""One step is one call of the model; costs are counted exactly; a cancel takes effect at the next step."""
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qcn_agent.engine.generator import (
+    Event,
+    Finished,
+    FloatArray,
+    GenerationRequest,
+    IntArray,
+    PrefillProgress,
+    SamplingParams,
+    TextDelta,
+)
+from qcn_agent.engine.grammar import Grammar
+from qcn_agent.engine.llama_backend import LlamaBackend
+from qcn_agent.engine.llama_cpp import api
+from qcn_agent.engine.scheduler import Scheduler
+from qcn_agent.engine.sequence import Sequence, SequenceState
+from qcn_agent.engine.session import SessionManager
+from qcn_agent.engine.stream import EventStream
+from qcn_agent.errors import EngineError, QcnError, UsageError
+
+RandomTokens = Callable[[int, int], IntArray]
+RequestFor = Callable[..., GenerationRequest]
+
+ENDLESS = Grammar("root ::= [a-z] root")
+
+
+class Recorder(EventStream):
+    """Keeps what a consumer would get."""
+
+    def __init__(self) -> None:
+        self.received: list[Event] = []
+        self.error: Exception | None = None
+        self.is_closed = False
+
+    def push(self, event: Event, *, urgent: bool = False) -> None:
+        """Keep."""
+        self.received.append(event)
+
+    def close(self, error: Exception | None = None) -> None:
+        """Keep."""
+        self.is_closed, self.error = True, error
+
+
+class Desk:
+    """A scheduler whose steps the test makes itself."""
+
+    def __init__(self, backend: LlamaBackend) -> None:
+        self.backend = backend
+        self.sessions = SessionManager(backend, 3, 6)
+        self.scheduler = Scheduler(backend, self.sessions, {})
+
+    def submit(self, request: GenerationRequest) -> tuple[Sequence, Recorder]:
+        """Queue a request."""
+        recorder = Recorder()
+        sequence = Sequence(request, recorder)
+        self.scheduler.submit(sequence)
+        return sequence, recorder
+
+    def run(self, request: GenerationRequest) -> tuple[Finished, Recorder]:
+        """Step until the request is done."""
+        _, recorder = self.submit(request)
+        while self.scheduler.step():
+            pass
+        assert recorder.error is None
+        finished = recorder.received[-1]
+        assert isinstance(finished, Finished)
+        self.sessions.check_integrity()
+        return finished, recorder
+
+
+@pytest.fixture
+def desk(backend: LlamaBackend) -> Desk:
+    """Over the embedded model, chunks of 64 tokens."""
+    return Desk(backend)
+
+
+def test_each_turn_evaluates_only_its_new_tokens(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Over five turns: evaluated = new prompt tokens + generated tokens fed back, reused = all that was decoded."""
+    path, decoded = random_tokens(100, 0), 0
+    for turn in range(5):
+        finished, _ = desk.run(request_for(path, max_new_tokens=12, grammar=ENDLESS, boundaries=(40, len(path) - 5)))
+        usage = finished.usage
+        assert usage.num_reused_tokens == decoded
+        assert usage.num_evaluated_tokens == len(path) - decoded + 11
+        assert usage.num_prompt_tokens == len(path)
+        decoded = len(path) + 11
+        path = np.concatenate([path, finished.tokens, random_tokens(30, turn + 1)])
+
+
+def test_a_step_is_one_call(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """A prompt of 150 tokens with a boundary at 70 takes calls of 64, 6, 64, 15 and 1, then a step per token."""
+    finished, recorder = desk.run(
+        request_for(random_tokens(150, 1), max_new_tokens=3, boundaries=(70,), grammar=ENDLESS)
+    )
+    progress = [event.num_done_tokens for event in recorder.received if isinstance(event, PrefillProgress)]
+    assert progress == [64, 70, 134, 149, 150]
+    assert finished.usage.num_generated_tokens == 3
+    session = desk.sessions.sessions[0]
+    assert session.ledger.splits == (64, 70, 134, 149, 150, 151, 152)
+
+
+def test_deltas_carry_all_tokens_and_all_text(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """The tokens of the deltas are the tokens of the answer, the end token included, and the texts join to it."""
+    grammar = Grammar('root ::= "grün ✓ done"')
+    finished, recorder = desk.run(request_for(random_tokens(20, 1), max_new_tokens=40, grammar=grammar))
+    deltas = [event for event in recorder.received if isinstance(event, TextDelta)]
+    assert [token for delta in deltas for token in delta.tokens] == finished.tokens.tolist()
+    assert "".join(delta.text for delta in deltas) == "grün ✓ done"
+    assert finished.reason == "stop"
+    assert desk.backend.is_end(int(finished.tokens[-1]))
+
+
+def test_a_stop_string_ends_the_answer(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Text before it is shown, nothing of it is."""
+    grammar = Grammar('root ::= "first\\nsecond\\nthird"')
+    finished, recorder = desk.run(
+        request_for(random_tokens(20, 1), max_new_tokens=40, grammar=grammar, stop=("\nsec",))
+    )
+    assert "".join(event.text for event in recorder.received if isinstance(event, TextDelta)) == "first"
+    assert finished.reason == "stop"
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 6, 9])
+def test_a_cancel_takes_effect_at_the_next_step(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens, num_steps: int
+) -> None:
+    """In prefill and in decode alike: not one token is evaluated after it, and the stream ends without an error."""
+    sequence, recorder = desk.submit(
+        request_for(random_tokens(300, 1), max_new_tokens=100, boundaries=(30,), grammar=ENDLESS)
+    )
+    for _ in range(num_steps):
+        desk.scheduler.step()
+    evaluated = desk.scheduler.stats.num_evaluated_tokens
+    sequence.cancel()
+    assert not desk.scheduler.step()
+    assert desk.scheduler.stats.num_evaluated_tokens == evaluated > 0
+    assert sequence.state is SequenceState.CANCELLED
+    assert (recorder.is_closed, recorder.error) == (True, None)
+    desk.sessions.check_integrity()
+
+
+def test_what_a_cancelled_request_read_is_reused(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """A cancelled prefill is not lost: the same prompt goes on where it stopped."""
+    prompt = random_tokens(300, 1)
+    sequence, _ = desk.submit(request_for(prompt))
+    for _ in range(3):
+        desk.scheduler.step()
+    sequence.cancel()
+    finished, _ = desk.run(request_for(prompt))
+    assert finished.usage.num_reused_tokens == 192
+
+
+def test_a_request_cancelled_in_the_queue_costs_nothing(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """It is put away when its turn comes."""
+    sequence, recorder = desk.submit(request_for(random_tokens(50, 1)))
+    sequence.cancel()
+    assert not desk.scheduler.step()
+    assert recorder.is_closed
+    assert desk.scheduler.stats.num_evaluated_tokens == 0
+
+
+def test_requests_are_served_in_order(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """The second one starts when the first is done."""
+    _, first = desk.submit(request_for(random_tokens(20, 1), session="a"))
+    _, second = desk.submit(request_for(random_tokens(20, 2), session="b"))
+    assert desk.scheduler.queue_length == 2
+    while not first.is_closed:
+        assert not second.received
+        desk.scheduler.step()
+    assert desk.scheduler.queue_length == 1
+    while desk.scheduler.step():
+        pass
+    assert isinstance(second.received[-1], Finished)
+
+
+def test_the_same_seed_draws_the_same_tokens_and_another_does_not(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Also when the first draw came from a cold cache and the second from a warm one."""
+    prompt = random_tokens(90, 1)
+
+    def draw(seed: int) -> list[int]:
+        hot = SamplingParams(temperature=1.5, top_k=0, top_p=1.0, seed=seed)
+        request = request_for(prompt, max_new_tokens=20, sampling=hot)
+        return [int(token) for token in desk.run(request)[0].tokens]
+
+    first = draw(1)
+    assert draw(1) == first
+    assert draw(2) != first
+
+
+def test_randomness_belongs_to_positions(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Stopping after five tokens and going on with the same seed gives the answer that was not stopped."""
+    prompt, hot = random_tokens(90, 1), SamplingParams(temperature=1.5, top_k=0, top_p=1.0, seed=3)
+    whole = desk.run(request_for(prompt, max_new_tokens=12, sampling=hot))[0].tokens
+    head = desk.run(request_for(prompt, max_new_tokens=5, sampling=hot))[0].tokens
+    rest = desk.run(request_for(np.concatenate([prompt, head]), max_new_tokens=7, sampling=hot))[0].tokens
+    assert np.concatenate([head, rest]).tolist() == whole.tolist()
+
+
+def test_a_failed_call_fails_the_request_and_saves_the_session(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """The error reaches the consumer, and the next request starts from the last snapshot."""
+    prompt = random_tokens(140, 1)
+    desk.run(request_for(prompt[:100], boundaries=(60,)))
+    calls = iter(range(10_000))
+    abort = api.ggml_abort_callback(lambda _: next(calls) > 40)
+    api.llama_set_abort_callback(desk.backend._context, abort, None)
+    _, recorder = desk.submit(request_for(prompt, boundaries=(60,)))
+    while desk.scheduler.step():
+        pass
+    api.llama_set_abort_callback(desk.backend._context, api.ggml_abort_callback(0), None)
+    assert isinstance(recorder.error, EngineError)
+    desk.sessions.check_integrity()
+    finished, _ = desk.run(request_for(prompt, boundaries=(60,)))
+    assert finished.usage.num_reused_tokens == 99
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"grammar": Grammar("root ::= (")}, EngineError),
+        ({"grammar": Grammar("root ::= [a]", triggers=("(",))}, EngineError),
+        ({"sampling": SamplingParams(temperature=-1)}, UsageError),
+    ],
+)
+def test_a_request_that_can_t_start_fails_alone(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens, changes: dict[str, Any], error: type[QcnError]
+) -> None:
+    """Its error is delivered and the next request runs."""
+    _, recorder = desk.submit(request_for(random_tokens(20, 1), **changes))
+    while desk.scheduler.step():
+        pass
+    assert isinstance(recorder.error, error)
+    desk.run(request_for(random_tokens(20, 1)))
+
+
+def test_commands_wait_for_the_running_request(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """A posted command runs between two requests, never inside one."""
+    order: list[str] = []
+    desk.submit(request_for(random_tokens(20, 1), max_new_tokens=2))
+    desk.scheduler.step()
+    desk.scheduler.post(lambda: order.append(f"command with {desk.scheduler.queue_length} left"))
+    _, second = desk.submit(request_for(random_tokens(20, 2), max_new_tokens=2))
+    while desk.scheduler.step():
+        pass
+    assert order == ["command with 1 left"]
+    assert isinstance(second.received[-1], Finished)
+
+
+def test_closing_ends_what_waits_and_refuses_more(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """The thread is gone afterwards, and every stream is closed with an error."""
+    recorders = [
+        desk.submit(request_for(random_tokens(20, seed), max_new_tokens=1500, grammar=ENDLESS))[1] for seed in (1, 2)
+    ]
+    desk.scheduler.start()
+    desk.scheduler.close()
+    assert all(isinstance(recorder.error, EngineError) for recorder in recorders)
+    assert "qcn-engine" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(EngineError, match="closed"):
+        desk.submit(request_for(random_tokens(20, 1)))
+
+
+def test_an_unforeseen_error_fails_one_request_and_not_the_thread(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The border of the thread turns a bug into an EngineError, and the next request is served."""
+    done = threading.Event()
+
+    class Last(Recorder):
+        def close(self, error: Exception | None = None) -> None:
+            super().close(error)
+            done.set()
+
+    def broken(*_: object) -> IntArray:
+        raise ZeroDivisionError("bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.sessions, "prepare", broken)
+        failing = Last()
+        desk.scheduler.submit(Sequence(request_for(random_tokens(20, 1)), failing))
+        desk.scheduler.start()
+        assert done.wait(30)
+    assert isinstance(failing.error, EngineError)
+    assert "ZeroDivisionError" in str(failing.error)
+    done.clear()
+    good = Last()
+    desk.scheduler.submit(Sequence(request_for(random_tokens(20, 1)), good))
+    assert done.wait(30)
+    desk.scheduler.close()
+    assert isinstance(good.received[-1], Finished)
+
+
+@pytest.mark.parametrize(("seed", "full_copies"), [(7, False), (8, False), (9, True)])
+def test_random_operations_keep_books_and_answers_right(
+    make_backend: Callable[..., LlamaBackend],
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+    replay: Callable[..., FloatArray],
+    seed: int,
+    full_copies: bool,
+) -> None:
+    """Turns, retries, branches, cancels and drops over more sessions than there are places.
+
+    After each the books balance, a turn evaluates exactly what it does not reuse, and in the end the state of every
+    session is bitwise that of a fresh context which makes its ledger's calls. (Without flash attention: that one adds
+    up in the order of the KV cells, which differs where llama.cpp filled holes that dropped sessions left.)
+    """
+    desk = Desk(make_backend(flash_attention=False))
+    desk.backend.full_copies = full_copies
+    random = np.random.default_rng(seed)
+    paths = {f"s{n}": random_tokens(50, 0) for n in range(4)}
+    for step in range(60):
+        name = str(random.choice(list(paths)))
+        keep = int(random.integers(50, len(paths[name]) + 1))
+        prompt = np.concatenate([paths[name][:keep], random_tokens(int(random.integers(1, 90)), step)])
+        request = request_for(prompt, session=name, boundaries=(50, keep), max_new_tokens=6, grammar=ENDLESS)
+        action = int(random.integers(0, 6))
+        if action == 0:
+            desk.scheduler.post(functools.partial(desk.sessions.drop, name))
+        elif action == 1:
+            sequence, _ = desk.submit(request)
+            for _ in range(int(random.integers(0, 6))):
+                desk.scheduler.step()
+            sequence.cancel()
+            assert not desk.scheduler.step()
+        else:
+            usage = desk.run(request)[0].usage
+            assert usage.num_reused_tokens + usage.num_evaluated_tokens == len(prompt) + 5
+            paths[name] = prompt[:400]
+        desk.sessions.check_integrity()
+    probe = random_tokens(5, 99)
+    for session in desk.sessions.sessions:
+        tokens, splits, length = session.ledger.tokens.copy(), session.ledger.splits, len(session.ledger)
+        desk.backend.decode(session.seq_id, probe, length, want_logits=True)
+        expected = replay(np.concatenate([tokens, probe]), (*splits, length + 5), flash_attention=False)
+        assert np.array_equal(desk.backend.logits(), expected)
