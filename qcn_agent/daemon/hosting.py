@@ -5,12 +5,14 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine.engine import Engine
+from qcn_agent.engine.generator import Generator
 from qcn_agent.errors import PromptError, QcnError, UsageError
 from qcn_agent.models.embedded import embedded_model_path
 from qcn_prompts import Profile, load, names
@@ -18,6 +20,34 @@ from qcn_prompts import Profile, load, names
 logger = logging.getLogger(__name__)
 DEFAULT_PROFILE = "qwen3_coder"
 Say = Callable[[str], None]
+
+
+class Loaded(Protocol):
+    """What a run needs of a model in memory: something that makes tokens, and the words for it."""
+
+    @property
+    def engine(self) -> Generator:
+        """Makes tokens."""
+
+    @property
+    def profile(self) -> Profile:
+        """The words."""
+
+
+class Host(Protocol):
+    """Keeps a model for all clients."""
+
+    def use(self, path: str, say: Say) -> AbstractAsyncContextManager[Loaded]:
+        """The model at `path` (empty: the loaded one, else the configured one), for as long as the block lasts."""
+
+    async def load(self, path: str, say: Say) -> Path:
+        """Load the model at `path` and keep it; returns its path."""
+
+    def status(self) -> dict[str, Any]:
+        """JSON values for the status."""
+
+    async def close(self) -> None:
+        """Unload."""
 
 
 @dataclass(frozen=True)

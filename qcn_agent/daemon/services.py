@@ -16,7 +16,7 @@ from qcn_agent.agent.events import Emit, RunEvent
 from qcn_agent.agent.fix import FixRequest, FixRun
 from qcn_agent.agent.outcome import Outcome
 from qcn_agent.config import Config, FixConfig
-from qcn_agent.daemon.hosting import ModelHost
+from qcn_agent.daemon.hosting import Host, ModelHost
 from qcn_agent.errors import UsageError
 from qcn_tools.environment import find_test_command
 from qcn_tools.process import CommandRunner
@@ -58,9 +58,11 @@ class FixOrder:
 class Services:
     """Owned by the composition root; every connection gets the same one. Used on the event loop's thread only."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: Config, *, host: Host | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.config = config
-        self.host = ModelHost(config.model)
+        self.host: Host = host or ModelHost(config.model)
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()

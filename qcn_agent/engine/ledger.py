@@ -36,7 +36,8 @@ class Ledger:
         if end > len(self._tokens):
             self._grow(end)
         self._tokens[self._length : end] = tokens
-        self._ends[self._length : end] = False
+        if len(tokens) > 1:
+            self._ends[self._length : end - 1] = False
         self._ends[end - 1] = True
         self._length = end
 

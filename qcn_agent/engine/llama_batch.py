@@ -43,8 +43,11 @@ class Batch:
         count = len(tokens)
         if not 0 < count <= self._capacity:
             raise EngineError(f"a call of {count} tokens; 1 .. {self._capacity} are possible")
-        self._token[:count] = tokens
-        np.add(self._steps[:count], position, out=self._position[:count])
+        if count == 1:  # the decode loop: slices cost more than the values
+            self._token[0], self._position[0] = tokens[0], position
+        else:
+            self._token[:count] = tokens
+            np.add(self._steps[:count], position, out=self._position[:count])
         self._id[0] = seq_id
         self._wanted[self._last] = 0
         self._last = count - 1

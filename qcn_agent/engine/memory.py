@@ -189,11 +189,12 @@ def _lineage(base: Path, group: str) -> list[Path]:
 
 
 def _left(limit_file: Path, used_file: Path, stat: Mapping[str, int], cache_key: str) -> int | None:
-    """Limit minus use, page cache not counted as used. None without a limit."""
+    """Limit minus use, page cache not counted as used, though shared memory is. None without a limit."""
     limit, used = _text(limit_file).strip(), _text(used_file).strip()
     if not limit.isdigit() or not used.isdigit() or int(limit) >= 1 << 60:
         return None
-    return max(0, int(limit) - max(0, int(used) - stat.get(cache_key, 0)))
+    reclaimable = stat.get(cache_key, 0) - stat.get("shmem", 0)
+    return max(0, int(limit) - max(0, int(used) - max(0, reclaimable)))
 
 
 def _stat(folder: Path) -> dict[str, int]:

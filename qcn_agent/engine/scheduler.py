@@ -132,7 +132,8 @@ class Scheduler:
         end = min([begin + self._backend.n_batch, len(prompt), *stops[:1]])
         started = time.perf_counter()
         self._sessions.extend(session, prompt[begin:end], want_logits=end == len(prompt))
-        self.stats.prefill.add(end - begin, time.perf_counter() - started)
+        if end - begin > 1:  # the call for the last token alone runs at the speed of decoding
+            self.stats.prefill.add(end - begin, time.perf_counter() - started)
         self._count_evaluated(sequence, end - begin)
         self._snapshot_if_due(sequence, session)
         sequence.send_progress(end)

@@ -1,7 +1,7 @@
 """Carries events from the engine thread to one consumer on an asyncio loop.
 
 Waking the loop makes two threads contend for the interpreter, which costs a small model more than a token does. So the
-loop is woken at once only for what somebody waits for; other events ride along, a hundred wake-ups a second at most.
+loop is woken at once only for what somebody waits for; other events ride along, fifty wake-ups a second at most.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from qcn_agent.engine.generator import Event
 
-_WAKE_INTERVAL_S = 0.01
+_WAKE_INTERVAL_S = 0.02
 
 
 class EventStream:

@@ -1,6 +1,7 @@
 """What pytest would say about a test file, without starting pytest: its own assertion rewriting, in this process."""
 
 import ast
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,7 +75,7 @@ def _importable(name: str, text: str) -> Iterator[None]:
 
 @cache
 def _config() -> pytest.Config:
-    options = ["--assert=plain", "--disable-plugin-autoload", "-c", "/dev/null", "--rootdir=/", "-p", "no:terminal"]
+    options = ["--assert=plain", "--disable-plugin-autoload", "-c", os.devnull, "--rootdir=/", "-p", "no:terminal"]
     config: pytest.Config = _prepareconfig(options)
     return config
 

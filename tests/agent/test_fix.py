@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ async def test_history_is_append_only(project: Path, client_env: Mapping[str, st
 
     prompts = [bytes(request.prompt.astype("<i4").tobytes()) for request in run.model.requests]
     assert len(prompts) == 4
-    assert all(later.startswith(earlier) for earlier, later in zip(prompts, prompts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(prompts))
     assert outcome_reuse(run) == 1.0
 
 

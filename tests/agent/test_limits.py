@@ -12,6 +12,7 @@ class Clock:
         self.now = 100.0
 
     def __call__(self) -> float:
+        """The time now."""
         return self.now
 
 

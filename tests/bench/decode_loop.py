@@ -35,7 +35,7 @@ from qcn_agent.engine.stream import EventStream
 from qcn_agent.engine.text import IncrementalDetokenizer
 from qcn_agent.models.embedded import embedded_model_path
 
-MIN_TOKENS = 4000
+MIN_TOKENS = 8000
 ROUND_TOKENS = 100
 TARGET_US = 150.0
 CONFIG = ModelConfig(n_ctx=8192)
@@ -91,7 +91,7 @@ def measure(engine: Engine, bare: BareLoop) -> tuple[list[float], list[float], i
         if count < ROUND_TOKENS // 2:  # too short to time
             continue
         engine_us.append(us)
-        bare_us.append(bare.run(prompt, count))
+        bare_us.append(bare.run(prompt, count))  # each round right after its partner
         total += count
     return bare_us, engine_us, total
 

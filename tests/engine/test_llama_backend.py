@@ -95,6 +95,20 @@ def test_every_sequence_id_can_be_in_use(make_backend: MakeBackend, random_token
     assert np.array_equal(backend.logits(), expected[-1])
 
 
+def test_a_restore_without_a_trim_would_be_seen(backend: LlamaBackend, random_tokens: RandomTokens) -> None:
+    """The control of these tests: leaving the old KV in place changes the logits plainly, without any error."""
+    head, wrong, turn = random_tokens(64, 1), random_tokens(40, 2), random_tokens(5, 3)
+    backend.decode(0, head, 0, want_logits=False)
+    backend.snapshot(0, 5)
+    backend.decode(0, turn, 64, want_logits=True)
+    expected = backend.logits()
+    backend.restore(5, 0, 64)
+    backend.decode(0, wrong, 64, want_logits=False)
+    api.llama_memory_seq_cp(backend._memory, 5, 0, 0, 0)
+    backend.decode(0, turn, 64, want_logits=True)
+    assert np.abs(backend.logits() - expected).max() > 0.15 * expected.std()
+
+
 def test_pure_attention_is_cut_back_without_a_snapshot(
     make_backend: MakeBackend, attention_model_path: Path, random_tokens: RandomTokens
 ) -> None:

@@ -139,14 +139,14 @@ def test_nothing_known_is_no_limit(make_root: MakeRoot) -> None:
 
 
 def test_a_version_2_group_limits_with_its_cache_given_back(make_root: MakeRoot) -> None:
-    """Limit minus use plus file cache, for the group and for each group above it."""
+    """Limit minus use plus file cache without shared memory, for the group and for each group above it."""
     root = make_root(
         {
             **_meminfo(5000),
             "proc/self/cgroup": "0::/user/app\n",
             "sys/fs/cgroup/user/app/memory.max": f"{900 * MIB}\n",
             "sys/fs/cgroup/user/app/memory.current": f"{400 * MIB}\n",
-            "sys/fs/cgroup/user/app/memory.stat": f"anon 1\nfile {150 * MIB}\n",
+            "sys/fs/cgroup/user/app/memory.stat": f"anon 1\nfile {170 * MIB}\nshmem {20 * MIB}\n",
             "sys/fs/cgroup/user/memory.max": f"{600 * MIB}\n",
             "sys/fs/cgroup/user/memory.current": f"{200 * MIB}\n",
             "sys/fs/cgroup/memory.max": "max\n",

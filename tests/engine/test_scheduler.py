@@ -311,23 +311,8 @@ def test_an_unforeseen_error_fails_one_request_and_not_the_thread(
     assert isinstance(good.received[-1], Finished)
 
 
-@pytest.mark.parametrize(("seed", "full_copies"), [(7, False), (8, False), (9, True)])
-def test_random_operations_keep_books_and_answers_right(
-    make_backend: Callable[..., LlamaBackend],
-    request_for: RequestFor,
-    random_tokens: RandomTokens,
-    replay: Callable[..., FloatArray],
-    seed: int,
-    full_copies: bool,
-) -> None:
-    """Turns, retries, branches, cancels and drops over more sessions than there are places.
-
-    After each the books balance, a turn evaluates exactly what it does not reuse, and in the end the state of every
-    session is bitwise that of a fresh context which makes its ledger's calls. (Without flash attention: that one adds
-    up in the order of the KV cells, which differs where llama.cpp filled holes that dropped sessions left.)
-    """
-    desk = Desk(make_backend(flash_attention=False))
-    desk.backend.full_copies = full_copies
+def _walk(desk: Desk, seed: int, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Turns, retries, branches, cancels and drops over more sessions than there are places, all checked."""
     random = np.random.default_rng(seed)
     paths = {f"s{n}": random_tokens(50, 0) for n in range(4)}
     for step in range(60):
@@ -349,9 +334,32 @@ def test_random_operations_keep_books_and_answers_right(
             assert usage.num_reused_tokens + usage.num_evaluated_tokens == len(prompt) + 5
             paths[name] = prompt[:400]
         desk.sessions.check_integrity()
-    probe = random_tokens(5, 99)
-    for session in desk.sessions.sessions:
-        tokens, splits, length = session.ledger.tokens.copy(), session.ledger.splits, len(session.ledger)
-        desk.backend.decode(session.seq_id, probe, length, want_logits=True)
-        expected = replay(np.concatenate([tokens, probe]), (*splits, length + 5), flash_attention=False)
-        assert np.array_equal(desk.backend.logits(), expected)
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_random_operations_keep_books_and_answers_right(
+    make_backend: Callable[..., LlamaBackend],
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+    replay: Callable[..., FloatArray],
+    seed: int,
+) -> None:
+    """After a random walk cheap snapshots and full copies agree bitwise, and both with a replay of the ledger.
+
+    The replay is compared within 0.12 standard deviations: attention adds up in the order of the KV cells, which is
+    another one where llama.cpp filled holes (0.05 seen); one wrong token in a state or cache gives 0.2 to 1.4.
+    """
+    probe, found = random_tokens(5, 99), []
+    for full_copies in (False, True):
+        desk = Desk(make_backend(flash_attention=False))
+        desk.backend.full_copies = full_copies
+        _walk(desk, seed, request_for, random_tokens)
+        for session in desk.sessions.sessions:
+            tokens, splits = np.concatenate([session.ledger.tokens, probe]), session.ledger.splits
+            desk.backend.decode(session.seq_id, probe, len(session.ledger), want_logits=True)
+            expected = replay(tokens, (*splits, len(tokens)), flash_attention=False)
+            found.append(desk.backend.logits())
+            assert np.abs(found[-1] - expected).max() < 0.12 * expected.std()
+    half = len(found) // 2
+    assert half >= 2
+    assert all(np.array_equal(cheap, full) for cheap, full in zip(found[:half], found[half:], strict=True))

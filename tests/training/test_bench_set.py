@@ -12,6 +12,8 @@ from qcn_agent.training import bench_set, mutate, textbook
 from qcn_agent.training.bench_set import BenchItem
 from qcn_agent.training.reserved import RESERVED
 
+# workers are forked on purpose; from Python 3.12 on that warns when an earlier test has left a thread behind
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 SET = Path(__file__).parents[1] / "bench" / "textbook_bugs.jsonl"
 
 

@@ -10,7 +10,8 @@ from qcn_agent.training import packing
 from qcn_agent.training.packing import BatchLoader, LoaderConfig, RowPacker
 from qcn_agent.training.stream import DocumentStream, Mixture, Sources
 
-pytestmark = pytest.mark.torch
+# workers are forked on purpose; from Python 3.12 on that warns when an earlier test has left a thread behind
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 LENGTH = 256
 SHORT = Mixture(0, 0, 1, 0, 0, 0)
 

@@ -2,13 +2,16 @@
 
 import ast
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from qcn_agent.training import mutate, repairs, textbook, trial
+from qcn_agent.training import bench_set, mutate, projects, repairs, textbook, trial
 from qcn_agent.training.excerpts import Excerpts
 from qcn_agent.training.source_file import SourceFile
-from qcn_tools.report import TestFailure
+from qcn_tools.report import TestFailure, report_from_junit
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +89,20 @@ def test_without_sources_there_is_no_task(rng: random.Random) -> None:
     """An empty corpus raises LookupError."""
     with pytest.raises(LookupError):
         repairs.corpus_task(rng, Excerpts([]))
+
+
+def test_reports_are_those_of_a_real_run(tmp_path: Path) -> None:
+    """For a whole project, pytest's JUnit report read by the product gives the very failures of our report."""
+    item = bench_set.load(Path(__file__).parents[1] / "bench" / "textbook_bugs.jsonl")[5]
+    for path, text in item.files.items():
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    xml = tmp_path / "report.xml"
+    options = ["-q", "--tb=short", "-p", "no:cacheprovider", "--disable-plugin-autoload", "-o", "junit_family=xunit1"]
+    command = [sys.executable, "-m", "pytest", *options, "--junitxml", str(xml)]
+    subprocess.run(command, cwd=tmp_path, capture_output=True)
+    real = report_from_junit(xml.read_bytes(), command=repairs.COMMAND, exit_code=1)
+    tests = projects.test_path(Path(item.path).stem)
+    ours = repairs.report_before(item.path, item.files[item.path], tests, item.files[tests], 0)
+    assert [(f.test_id, f.message) for f in real.failures] == [(f.test_id, f.message) for f in ours.failures] != []

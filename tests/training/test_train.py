@@ -15,7 +15,8 @@ from qcn_agent.training.packing import Batch, LoaderConfig  # noqa: E402
 from qcn_agent.training.stream import Mixture  # noqa: E402
 from qcn_agent.training.train import Progress, TrainConfig  # noqa: E402
 
-pytestmark = pytest.mark.torch
+# workers are forked on purpose; from Python 3.12 on that warns when an earlier test has left a thread behind
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 LENGTH, ROWS = 768, 2
 TINY = {"d": 64, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 32, "rot": 16, "k_heads": 1, "v_heads": 2}
 

@@ -1,0 +1,94 @@
+"""A daemon in this process: the real server, protocol and services, with a scripted model."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qcn_agent.config import Config
+from qcn_agent.daemon import server
+from qcn_agent.daemon.hosting import Say
+from qcn_agent.daemon.services import Services
+from qcn_lsp import connect
+from qcn_prompts import Profile, load
+from tests.fakes.scripted import ScriptedGenerator
+
+
+class ScriptedHost:
+    """Hosts a scripted generator instead of a model."""
+
+    def __init__(self, generator: ScriptedGenerator) -> None:
+        self.engine = generator
+        self.profile: Profile = load("mini")
+        self.path = Path("scripted.gguf")
+        self.loaded: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def use(self, path: str, say: Say) -> AsyncIterator["ScriptedHost"]:
+        """Itself."""
+        say("loading scripted.gguf")
+        self.loaded.append(path)
+        yield self
+
+    async def load(self, path: str, say: Say) -> Path:
+        """Pretend."""
+        self.loaded.append(path)
+        return self.path
+
+    def status(self) -> dict[str, Any]:
+        """No model."""
+        return {"state": "none", "path": "scripted.gguf"}
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class RunningDaemon:
+    """A daemon on its own thread and loop, so that blocking clients can talk to it."""
+
+    def __init__(self, generator: ScriptedGenerator) -> None:
+        self.host = ScriptedHost(generator)
+        self.services: Services | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
+
+    def __enter__(self) -> "RunningDaemon":
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.call(lambda services: services.request_stop(if_idle=False))
+        self._thread.join(20)
+
+    def call(self, function: Callable[[Services], object]) -> None:
+        """Run `function` on the daemon's loop."""
+        if self.services is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, self.services)
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.services = Services(Config(), host=self.host)
+        serving = asyncio.create_task(server.serve(self.services, connect))
+        while not (Path(server.endpoint.socket_path()).exists() and server.endpoint.find()):
+            await asyncio.sleep(0)
+        self._ready.set()
+        await serving
+
+
+@pytest.fixture
+def daemon() -> Iterator[Callable[..., RunningDaemon]]:
+    """Starts daemons with scripted turns; all are stopped at the end."""
+    with contextlib.ExitStack() as stack:
+        lock = server.endpoint.take_lock()
+        assert lock is not None
+        stack.enter_context(lock)
+
+        def start(*turns: str, gate: asyncio.Event | None = None) -> RunningDaemon:
+            return stack.enter_context(RunningDaemon(ScriptedGenerator(turns, gate=gate)))
+
+        yield start

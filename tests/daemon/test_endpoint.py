@@ -1,0 +1,75 @@
+"""The files by which clients find the daemon: private, exclusive, gone at the end."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from qcn_agent.daemon import endpoint
+from qcn_agent.errors import DaemonError
+
+
+def test_token_and_description_are_private(home: Path) -> None:
+    """Nobody else may read them; the folder itself is closed too."""
+    token = endpoint.new_token()
+    endpoint.publish(endpoint.Endpoint(1, "/s", "0"))
+
+    assert len(bytes.fromhex(token)) * 8 == 256
+    assert endpoint.read_token() == token
+    for name in ("daemon.token", "daemon.json"):
+        assert (home / "state" / name).stat().st_mode & 0o077 == 0
+    assert (home / "state").stat().st_mode & 0o077 == 0
+
+
+def test_lock_is_held_once() -> None:
+    """A second daemon does not start while the first one lives."""
+    first = endpoint.take_lock()
+
+    assert first is not None
+    assert endpoint.take_lock() is None
+    assert endpoint.is_locked()
+    first.close()
+    assert not endpoint.is_locked()
+
+
+def test_withdraw_leaves_no_trace() -> None:
+    """After the end there is neither an address nor a token."""
+    endpoint.new_token()
+    endpoint.publish(endpoint.Endpoint(1, "/s", "0"))
+
+    endpoint.withdraw()
+
+    assert endpoint.find() is None
+    with pytest.raises(DaemonError, match="token"):
+        endpoint.read_token()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}'])
+def test_damaged_description_counts_as_none(home: Path, text: str) -> None:
+    """A half-written file is no daemon."""
+    endpoint.publish(endpoint.Endpoint(1, "/s", "0"))
+    (home / "state" / "daemon.json").write_text(text)
+
+    assert endpoint.find() is None
+
+
+def test_long_home_gets_a_short_private_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket path has about 100 bytes; a deep home directory must not break the daemon."""
+    monkeypatch.setenv("QCN_AGENT_HOME", str(tmp_path / ("deep" * 30)))
+
+    path = endpoint.socket_path()
+
+    assert len(os.fsencode(path)) <= endpoint.MAX_SOCKET_PATH
+    assert path.parent.stat().st_mode & 0o077 == 0
+    path.parent.rmdir()
+
+
+def test_prepared_socket_folder_of_someone_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that others can write to is not used for the socket."""
+    monkeypatch.setenv("QCN_AGENT_HOME", str(tmp_path / ("deep" * 30)))
+    folder = endpoint.socket_path().parent
+    folder.chmod(0o777)
+
+    with pytest.raises(DaemonError, match="private"):
+        endpoint.socket_path()
+    folder.rmdir()

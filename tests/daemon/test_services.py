@@ -1,0 +1,196 @@
+"""Runs through the daemon: events, refusals, cancelling, two at once."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qcn_agent.config import Config
+from qcn_agent.daemon import client
+from qcn_agent.daemon.services import FixOrder, Services
+from qcn_agent.errors import QcnError, UsageError
+from tests.conftest import RIGHT, WRONG
+from tests.fakes.scripted import call
+
+READ = call("read_file", path="calc.py")
+FIX = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
+BREAK = call("edit_file", path="calc.py", old_string=WRONG, new_string="return low")
+TESTS = call("run_tests")
+Start = Callable[..., Any]
+
+
+def order(project: Path, env: Mapping[str, str], **changes: Any) -> dict[str, Any]:
+    """A fix request as the command line sends it."""
+    return {"workspace": str(project), "issue": "clamp is wrong", "env": dict(env), "fix": {}, **changes}
+
+
+def connected() -> client.Client:
+    """A connection that must exist."""
+    connection = client.connect_to_running()
+    assert connection is not None
+    return connection
+
+
+def test_fix_over_the_wire(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
+    """Events come while the request is open, then the outcome."""
+    daemon(READ, FIX, TESTS, "done")
+    events: list[Any] = []
+
+    with connected() as connection:
+        outcome = connection.request(
+            "qcn/fix", order(project, client_env), lambda method, params: events.append((method, params["kind"]))
+        )
+
+    assert (outcome["ending"], outcome["exit_code"]) == ("fixed", 0)
+    assert ("qcn/event", "tests") in events
+    assert [kind for _, kind in events].count("call") == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workspace": "relative"},
+        {"workspace": "/no/such/folder"},
+        {"issue": "  "},
+        {"surprise": 1},
+    ],
+)
+def test_wrong_order_is_a_usage_error(
+    daemon: Start, project: Path, client_env: Mapping[str, str], changes: dict[str, Any]
+) -> None:
+    """What is wrong with a request is said, with exit code 2."""
+    daemon()
+
+    with connected() as connection, pytest.raises(UsageError) as caught:
+        connection.request("qcn/fix", {**order(project, client_env), **changes})
+
+    assert caught.value.exit_code == 2
+
+
+def test_second_run_in_one_workspace_is_refused(
+    daemon: Start, project: Path, client_env: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Two runs would undo each other's work; another project is free."""
+    slow = project / "tests" / "test_slow.py"
+    slow.write_text("import time\n\n\ndef test_slow():\n    time.sleep(4)\n")
+    daemon()
+    started = threading.Event()
+
+    def first() -> None:
+        with connected() as connection:
+            connection.request("qcn/fix", order(project, client_env, fix={"max_attempts": 1}), lambda *_: started.set())
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert started.wait(30)
+    with connected() as connection:
+        for place in (project, project / "tests"):
+            with pytest.raises(UsageError, match="another run"):
+                connection.request("qcn/fix", order(place, client_env))
+    thread.join(60)
+
+
+def test_interrupt_cancels_within_a_second_and_puts_back(
+    daemon: Start, project: Path, client_env: Mapping[str, str]
+) -> None:
+    """Ctrl-C in the middle of a test run: the answer comes at once and the tree is as found."""
+    (project / "tests" / "test_slow.py").write_text("import time\n\n\ndef test_slow():\n    time.sleep(30)\n")
+    before = (project / "calc.py").read_bytes()
+    daemon(READ, BREAK, TESTS)
+
+    def interrupt(_: str, event: Any) -> None:
+        if event["kind"] == "call" and event["data"]["tool"] == "run_tests":
+            raise KeyboardInterrupt
+
+    with connected() as connection:
+        wanted = order(project, client_env, fix={"command_s": 3.0})
+        with pytest.raises(KeyboardInterrupt):
+            connection.request("qcn/fix", wanted, interrupt)
+        assert (project / "calc.py").read_bytes() == before
+        assert connection.request("qcn/status", {})["runs"] == []
+
+
+def test_client_that_dies_frees_the_workspace(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
+    """A killed terminal cancels its run; the tree is put back."""
+    before = (project / "calc.py").read_bytes()
+    running = daemon(READ, BREAK, TESTS)
+
+    class GoneError(Exception):
+        pass
+
+    def hang_up(_: str, event: Any) -> None:
+        if event["kind"] == "call" and event["data"]["tool"] == "run_tests":
+            raise GoneError
+
+    with connected() as connection, pytest.raises(GoneError):
+        connection.request("qcn/fix", order(project, client_env), hang_up)
+
+    deadline = time.monotonic() + 30
+    while running.services._workspaces and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (project / "calc.py").read_bytes() == before
+
+
+def test_stop_only_if_idle(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
+    """A busy daemon does not stop for a newcomer of another version."""
+    daemon(READ, FIX, TESTS, "done")
+    answers: list[bool] = []
+
+    def ask(_: str, event: Any) -> None:
+        if event["kind"] == "attempt":
+            with connected() as other:
+                answers.append(other.request("qcn/stop", {"if_idle": True})["stopping"])
+
+    with connected() as connection:
+        outcome = connection.request("qcn/fix", order(project, client_env), ask)
+
+    assert answers == [False]
+    assert outcome["ending"] == "fixed"
+
+
+def test_model_of_the_order_reaches_the_host(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
+    """--model travels with the request."""
+    running = daemon(READ, FIX, TESTS, "done")
+
+    with connected() as connection:
+        connection.request("qcn/fix", order(project, client_env, model="/models/big.gguf"))
+
+    assert running.host.loaded == ["/models/big.gguf"]
+
+
+def test_bad_settings_in_an_order_are_an_error_not_a_crash(
+    daemon: Start, project: Path, client_env: Mapping[str, str]
+) -> None:
+    """A field that does not exist is answered, and the daemon goes on."""
+    daemon()
+
+    with connected() as connection:
+        with pytest.raises(QcnError):
+            connection.request("qcn/fix", order(project, client_env, fix={"no_such": 1}))
+        assert connection.request("qcn/status", {})["runs"] == []
+
+
+async def test_idle_daemon_ends_itself() -> None:
+    """Without a client for so many seconds of its clock it stops."""
+    now = [0.0]
+    services = Services(Config(), clock=lambda: now[0])
+    watching = asyncio.create_task(services.watch_idleness(poll_s=0))
+    with services.client():
+        now[0] = 10_000.0
+        await asyncio.sleep(0.01)
+        assert not services.stopping.is_set()
+    now[0] += Config().daemon.idle_exit_s + 1
+    await asyncio.wait_for(watching, 5)
+
+    assert services.stopping.is_set()
+
+
+def test_order_keeps_what_it_is_given(project: Path) -> None:
+    """Defaults fill what is missing."""
+    parsed = FixOrder.from_json(order(project, {"PATH": "/bin"}, seed=7))
+
+    assert (parsed.seed, parsed.keep, parsed.model) == (7, False, "")
