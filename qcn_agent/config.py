@@ -1,6 +1,7 @@
 """Settings: frozen dataclasses filled from flags > environment > project file > user file > defaults.
 
-A section is a dataclass, a key is a field; its `metadata` carries help, range and whether a cloned repository may set it.
+A section is a dataclass, a key is a field; its `metadata` carries help, range and whether a cloned repository may set
+it.
 Environment variables are `QCN_<SECTION>_<KEY>`, e.g. `QCN_MODEL_N_CTX=65536`.
 """
 

@@ -106,8 +106,9 @@ class Engine:
         sequence = Sequence(request, stream)
         self._scheduler.submit(sequence)
         try:
-            async for event in stream.events():
-                yield event
+            async with contextlib.aclosing(stream.events()) as events:
+                async for event in events:
+                    yield event
         finally:
             sequence.cancel()
 

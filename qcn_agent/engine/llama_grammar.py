@@ -29,7 +29,6 @@ class GrammarGate:
         self._triggers = [_compiled(trigger) for trigger in grammar.triggers]
         self._recent: deque[tuple[int, bytes]] = deque(maxlen=_WINDOW)
         self._started: tuple[int, Any] | None = None  # the token that would start the grammar, and the grammar then
-        self._controls = frozenset(vocab.control_tokens.tolist())
         first = _new_grammar(vocab, self._gbnf)
         self._sampler: Any = first
         if self._triggers:
@@ -65,7 +64,7 @@ class GrammarGate:
 
     def filtered(self, candidates: Any) -> Any:
         """The candidates that an active grammar accepts. Raises EngineError when there are none."""
-        candidates["logit"][np.isin(candidates["id"], self._vocab.control_tokens)] = -np.inf
+        candidates["logit"][self._vocab.is_control[candidates["id"]]] = -np.inf
         _apply(self._sampler, candidates)
         fitting = candidates[np.isfinite(candidates["logit"])]
         if not len(fitting):
@@ -91,7 +90,7 @@ class GrammarGate:
 
     def _fits(self, sampler: Any, token: int) -> bool:
         """Whether the grammar accepts `token` next. A control token is no text, though llama.cpp would spell it."""
-        if token in self._controls:
+        if self._vocab.is_control[token]:
             return False
         one = api.llama_token_data(id=token, logit=1.0, p=0.0)
         array = api.llama_token_data_array(data=ctypes.pointer(one), size=1, selected=-1, sorted=False)

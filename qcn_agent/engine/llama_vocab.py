@@ -15,14 +15,14 @@ _PIECE_BYTES = 256
 class LlamaVocab:
     """The vocabulary of a loaded model; usable from any thread until `close`.
 
-    `control_tokens` are those that steer and are no text, the ones that end a generation left out.
+    `is_control`, shape (n_tokens,), marks those that steer and are no text; the ones that end a generation are not.
     """
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
         self.n_tokens: int = api.llama_vocab_n_tokens(handle)
-        control = [t for t in range(self.n_tokens) if api.llama_vocab_is_control(handle, t)]
-        self.control_tokens: IntArray = np.array([t for t in control if not self.is_end(t)], np.int32)
+        control = (api.llama_vocab_is_control(handle, t) and not self.is_end(t) for t in range(self.n_tokens))
+        self.is_control = np.fromiter(control, np.bool_, self.n_tokens)
         self._pieces: dict[int, bytes] = {}
 
     def tokenize(self, text: bytes, *, parse_special: bool) -> IntArray:

@@ -36,6 +36,7 @@ class LossWeights:
 
 
 WEIGHTS = LossWeights()
+BRIEF_SHARE = 0.5  # conversations that end with the edit: what follows is soon learned, the edit is not
 MISS_SHARE = 0.06  # conversations whose first edit does not apply
 FIM_PREFIX_CHARS, FIM_SUFFIX_CHARS = 1400, 700
 
@@ -77,7 +78,7 @@ def control(token: str, weight: float = 0.0) -> Part:
 
 
 def repair(task: RepairTask, rng: random.Random) -> Document:
-    """A whole repair: read the file, edit it, run the tests, say so."""
+    """A repair: read the file, edit it, and (in part of them) run the tests and say so."""
     profile = qcn_prompts.load(PROFILE)
     opening = opening_text(profile, task.issue, task.files, ("test_report", {"report": task.before}))
     document = unweighted(chatml.turn("system", system_text()) + chatml.turn("user", opening))
@@ -86,6 +87,8 @@ def repair(task: RepairTask, rng: random.Random) -> Document:
     if rng.random() < MISS_SHARE:
         document += _missed_edit(task, rng)
     document += _said(_edit_call(task.path, task.old, task.new))
+    if rng.random() < BRIEF_SHARE:
+        return [*document, control(END_OF_TEXT)]
     document += _responded(profile.observe("edited", {"path": task.path}))
     document += _said(weighted(chatml.tool_call("run_tests", {}), WEIGHTS.call))
     document += _responded(_observe_report(task.after))

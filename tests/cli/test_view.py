@@ -19,6 +19,7 @@ FAILED = {
     "timed_out": False,
     "failures": [["tests/test_a.py::test_x", "assert 1 == 2\n+  where 1 = f()"]],
 }
+EDIT = {"path": "a.py", "old_string": "x", "new_string": "y"}
 EVENTS: list[dict[str, Any]] = [
     {"kind": "phase", "data": {"text": "running the tests as they are"}},
     {"kind": "tests", "data": FAILED},
@@ -84,7 +85,7 @@ def test_terminal_gets_a_live_line_and_no_phase_lines() -> None:
         ("unproven", "UNPROVEN"),
         ("red", "NOT FIXED"),
         ("no_patch", "NO PATCH"),
-        ("budget", "BUDGET"),
+        ("budget", "BUDGET USED UP"),
     ],
 )
 def test_outcome_says_verdict_patch_and_cost(ending: Any, word: str) -> None:

@@ -37,7 +37,19 @@ def model_path() -> Path:
 def attention_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
     """A random two-layer llama with the embedded model's vocabulary: it has KV only."""
     path = tmp_path_factory.mktemp("models") / "attention.gguf"
-    reader = gguf_package.GGUFReader(model_path)
+    _write_attention_model(path, gguf_package.GGUFReader(model_path), with_vocabulary=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenless_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
+    """The same without a tokenizer: llama.cpp loads it, and would end the process at the first text."""
+    path = tmp_path_factory.mktemp("models") / "tokenless.gguf"
+    _write_attention_model(path, gguf_package.GGUFReader(model_path), with_vocabulary=False)
+    return path
+
+
+def _write_attention_model(path: Path, reader: Any, *, with_vocabulary: bool) -> None:
     writer = gguf_package.GGUFWriter(path, "llama")
     width, hidden, heads = 64, 128, 4
     writer.add_block_count(2)
@@ -48,8 +60,12 @@ def attention_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: P
     writer.add_head_count_kv(heads)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_dimension_count(width // heads)
-    _copy_vocabulary(reader, writer)
     n_vocab = len(reader.fields["tokenizer.ggml.tokens"].data)
+    if with_vocabulary:
+        _copy_vocabulary(reader, writer)
+    else:
+        writer.add_tokenizer_model("no_vocab")
+        writer.add_vocab_size(n_vocab)
     random = np.random.default_rng(0)
     shapes = {"token_embd.weight": (n_vocab, width), "output_norm.weight": (width,), "output.weight": (n_vocab, width)}
     for layer in range(2):
@@ -65,7 +81,6 @@ def attention_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: P
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def _copy_vocabulary(reader: Any, writer: Any) -> None:

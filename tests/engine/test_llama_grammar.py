@@ -174,6 +174,19 @@ def test_filtering_keeps_what_fits(make_gate: MakeGate, backend: LlamaBackend, t
     assert b"a" in kept
 
 
+def test_filtering_drops_control_tokens(
+    make_gate: MakeGate, backend: LlamaBackend, token: Callable[[str], int]
+) -> None:
+    """Where any text fits, all remain but those that are no text."""
+    gate = make_gate("root ::= [^\\x00]+")
+    candidates = np.zeros(backend.n_vocab, CANDIDATE)
+    candidates["id"] = np.arange(backend.n_vocab)
+    kept = set(gate.filtered(candidates)["id"].tolist())
+    assert token("<|im_start|>") not in kept
+    assert token("<tool_call>") in kept
+    assert len(kept) > 8000
+
+
 def test_a_grammar_with_a_dead_end_is_an_error(make_gate: MakeGate, backend: LlamaBackend) -> None:
     """Where no token of the vocabulary fits, the request fails instead of the process."""
     gate = make_gate('root ::= "abc"')

@@ -137,6 +137,12 @@ def test_shares_for_the_devices_are_accepted(model_path: Path) -> None:
     load_model(ModelConfig(tensor_split=(1.0, 2.0)), (model_path,)).close()
 
 
+def test_a_model_without_a_tokenizer_is_refused(tokenless_model_path: Path) -> None:
+    """It could not read or write text."""
+    with pytest.raises(ModelFormatError, match="does not generate text"):
+        load_model(ModelConfig(), (tokenless_model_path,))
+
+
 def test_a_missing_file_is_a_model_error(tmp_path: Path) -> None:
     """Also without the check that comes before."""
     with pytest.raises(ModelError):

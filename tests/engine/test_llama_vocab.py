@@ -1,5 +1,6 @@
 """The vocabulary's special tokens are known by their strings, and it survives the end of its model."""
 
+import numpy as np
 import pytest
 
 from qcn_agent.engine.llama_backend import LlamaBackend
@@ -15,7 +16,7 @@ def vocab(backend: LlamaBackend) -> LlamaVocab:
 
 def test_control_tokens_are_the_steering_ones_that_do_not_end(vocab: LlamaVocab) -> None:
     """Message starts and FIM markers are in, ends and declared text are out."""
-    names = {vocab.piece(int(token), special=True).decode() for token in vocab.control_tokens}
+    names = {vocab.piece(int(token), special=True).decode() for token in np.flatnonzero(vocab.is_control)}
     assert {"<|im_start|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"} <= names
     assert not names & {"<|im_end|>", "<|endoftext|>", "<tool_call>"}
 
@@ -24,8 +25,8 @@ def test_every_token_has_a_piece(vocab: LlamaVocab) -> None:
     """With control tokens spelled out no piece is empty, and without them only those are."""
     plain = {token for token in range(vocab.n_tokens) if not vocab.piece(token, special=False)}
     assert all(vocab.piece(token, special=True) for token in range(vocab.n_tokens))
-    assert plain >= set(vocab.control_tokens.tolist())
-    assert all(vocab.is_end(token) or token in vocab.control_tokens for token in plain)
+    assert plain >= set(np.flatnonzero(vocab.is_control).tolist())
+    assert all(vocab.is_end(token) or vocab.is_control[token] for token in plain)
 
 
 def test_nothing_is_added_to_a_text(vocab: LlamaVocab) -> None:
