@@ -41,7 +41,7 @@ class ModelConfig:
 
     path: str = _key("", "GGUF file; the first part of a split one. Empty: the embedded qcn-mini")
     n_ctx: int = _key(0, "context window in tokens; 0: the smaller of the model's own and 32768", low=0, high=1 << 20)
-    n_threads: int = _key(0, "CPU threads; 0: one per core", low=0, high=1024)
+    n_threads: int = _key(0, "CPU threads; 0: one per core, fewer for a small model", low=0, high=1024)
     gpu_layers: int = _key(-1, "layers on the GPU; -1: all that the build can use", low=-1, high=1000)
     n_cpu_moe: int = _key(0, "keep the experts of the first N layers in RAM", low=0, high=1000)
     override_tensor: tuple[str, ...] = _key((), "PATTERN=BUFFER placements, e.g. 'blk\\..*_exps=CPU'")

@@ -65,8 +65,8 @@ class Sampling:
 class Settings:
     """`profile.toml`: what the loop must know about the family.
 
-    `architectures` are the GGUF architectures it fits. `one_edit`: an attempt is over when its edit does not apply or its
-    tests are red (a small model does better from the tree as found). `num_files` bounds the opening's file list.
+    `architectures` are the GGUF architectures it fits. `one_edit`: an attempt is over when its edit does not apply or
+    its tests are red (a small model does better from the tree as found). `num_files` bounds the opening's file list.
     """
 
     version: int

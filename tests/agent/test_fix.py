@@ -80,7 +80,7 @@ def outcome_reuse(run: Run) -> float:
     requests = run.model.requests
     repeated = sum(len(request.prompt) for request in requests[:-1])
     usages = [event.data for event in run.events if event.kind == "usage"]
-    return min(1.0, sum(usage["num_reused_tokens"] for usage in usages) / repeated)
+    return min(1.0, sum(int(usage["num_reused_tokens"]) for usage in usages) / repeated)
 
 
 async def test_tree_is_clean_again_between_attempts(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:

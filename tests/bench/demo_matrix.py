@@ -81,8 +81,8 @@ def run_build(name: str, python: str, args: argparse.Namespace) -> tuple[dict[st
 
 
 def table_of(cells: list[Cell]) -> str:
-    """One row for each build and number of threads."""
-    header = ["build", "threads", "fixed", "runs", "attempts", "patches tested", "s, median", "s, worst", "evaluated"]
+    """One row for each build and number of threads; `ratio` is the worst of tokens evaluated to tokens needed."""
+    header = ["build", "threads", "fixed", "runs", "attempts", "patches tested", "s, median", "s, worst", "ratio"]
     return table(header, [_row(key, cells) for key in dict.fromkeys((c.build, c.num_threads) for c in cells)])
 
 

@@ -90,17 +90,19 @@ def groups(results: Results, key: Callable[[Result], str]) -> dict[str, list[Res
 
 
 def table_of_fixes(parts: dict[str, list[Result]], attempts: int) -> str:
-    """Shares fixed, and the medians of what it took."""
-    header = ["set", "bugs", "first attempt", "1 patch tested", f"≤ {attempts} attempts", "s", "evaluated", "generated"]
+    """Shares fixed, and the medians of what a run took."""
+    shares = ["first attempt", "1 patch tested", f"≤ {attempts} attempts"]
+    header = ["set", "bugs", *shares, "s", "tokens evaluated", "generated", "ended by a budget"]
     rows = []
     for name, part in parts.items():
-        first = share(part, lambda r: r.run.at_first_attempt)
-        one = share(part, lambda r: r.run.fixed and r.run.num_patches == 1)
-        shares = [first, one, share(part, lambda r: r.run.fixed)]
-        seconds = statistics.median(r.run.elapsed_s for r in part)
-        evaluated = statistics.median(r.run.num_evaluated_tokens for r in part)
-        generated = statistics.median(r.run.num_generated_tokens for r in part)
-        rows.append([name, len(part), *shares, f"{seconds:.1f}", f"{evaluated:.0f}", f"{generated:.0f}"])
+        runs = [result.run for result in part]
+        fixed = [run.at_first_attempt for run in runs], [run.fixed and run.num_patches == 1 for run in runs]
+        cells = [str(Share(sum(hits), len(hits))) for hits in (*fixed, [run.fixed for run in runs])]
+        seconds = statistics.median(run.elapsed_s for run in runs)
+        evaluated = statistics.median(run.num_evaluated_tokens for run in runs)
+        generated = statistics.median(run.num_generated_tokens for run in runs)
+        costs = [f"{seconds:.1f}", f"{evaluated:.0f}", f"{generated:.0f}"]
+        rows.append([name, len(part), *cells, *costs, sum(run.ending == "budget" for run in runs)])
     return table(header, rows)
 
 
@@ -119,9 +121,9 @@ def table_of_searches(parts: dict[str, list[Result]]) -> str:
     for name, part in parts.items():
         same, few = share(part, lambda r: r.blind_same), share(part, lambda r: r.blind_within(FEW_RUNS))
         runs = statistics.fmean(r.run.num_test_runs for r in part)
-        never = share(part, lambda r: r.blind_rank is not None)
+        ever = share(part, lambda r: r.blind_rank is not None)
         ours = share(part, lambda r: r.run.fixed)
-        rows.append([name, ours, f"{runs:.1f}", same, few, never, contest(part)])
+        rows.append([name, ours, f"{runs:.1f}", same, few, ever, contest(part)])
     return table(header, rows)
 
 

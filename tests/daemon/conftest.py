@@ -3,48 +3,17 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from qcn_agent.config import Config
-from qcn_agent.daemon import server
-from qcn_agent.daemon.hosting import Say
+from qcn_agent.daemon import endpoint, server
 from qcn_agent.daemon.services import Services
 from qcn_lsp import connect
-from qcn_prompts import Profile, load
+from tests.fakes.host import ScriptedHost
 from tests.fakes.scripted import ScriptedGenerator
-
-
-class ScriptedHost:
-    """Hosts a scripted generator instead of a model."""
-
-    def __init__(self, generator: ScriptedGenerator) -> None:
-        self.engine = generator
-        self.profile: Profile = load("mini")
-        self.path = Path("scripted.gguf")
-        self.loaded: list[str] = []
-
-    @contextlib.asynccontextmanager
-    async def use(self, path: str, say: Say) -> AsyncIterator["ScriptedHost"]:
-        """Itself."""
-        say("loading scripted.gguf")
-        self.loaded.append(path)
-        yield self
-
-    async def load(self, path: str, say: Say) -> Path:
-        """Pretend."""
-        self.loaded.append(path)
-        return self.path
-
-    def status(self) -> dict[str, Any]:
-        """No model."""
-        return {"state": "none", "path": "scripted.gguf"}
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 class RunningDaemon:
@@ -74,7 +43,7 @@ class RunningDaemon:
         self._loop = asyncio.get_running_loop()
         self.services = Services(Config(), host=self.host)
         serving = asyncio.create_task(server.serve(self.services, connect))
-        while not (Path(server.endpoint.socket_path()).exists() and server.endpoint.find()):
+        while not (Path(endpoint.socket_path()).exists() and endpoint.find()):
             await asyncio.sleep(0)
         self._ready.set()
         await serving
@@ -84,7 +53,7 @@ class RunningDaemon:
 def daemon() -> Iterator[Callable[..., RunningDaemon]]:
     """Starts daemons with scripted turns; all are stopped at the end."""
     with contextlib.ExitStack() as stack:
-        lock = server.endpoint.take_lock()
+        lock = endpoint.take_lock()
         assert lock is not None
         stack.enter_context(lock)
 

@@ -22,7 +22,7 @@ def connected() -> client.Client:
 
 def initialize(connection: client.Client, root: Path) -> dict[str, Any]:
     """The handshake of LSP."""
-    params = {"processId": None, "rootUri": root.as_uri(), "capabilities": {}}
+    params: dict[str, Any] = {"processId": None, "rootUri": root.as_uri(), "capabilities": {}}
     result: dict[str, Any] = connection.request("initialize", params)
     connection.notify("initialized", {})
     return result

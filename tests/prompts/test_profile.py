@@ -86,7 +86,7 @@ def test_unknown_kind_and_unknown_profile_are_errors() -> None:
 def test_profile_that_wants_a_tool_that_does_not_exist_is_refused() -> None:
     """Selecting tools names those that are missing."""
     with pytest.raises(PromptError, match="run_tests"):
-        load("mini").select({"read_file": SimpleNamespace(), "edit_file": SimpleNamespace()})  # type: ignore[dict-item]
+        load("mini").select({"read_file": SimpleNamespace(), "edit_file": SimpleNamespace()})
 
 
 def test_mini_lists_its_tools_by_signature_in_its_own_order() -> None:

@@ -1,0 +1,128 @@
+"""The daemon is killed in the middle of a run: the client says so and nothing of the user's is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from qcn_agent.daemon import endpoint
+from tests.conftest import WRONG
+from tests.fakes.scripted import call
+
+ROOT = Path(__file__).parent.parent.parent
+QCN = str(Path(sys.executable).parent / "qcn-agent")
+BREAK = call("edit_file", path="calc.py", old_string=WRONG, new_string="return low")
+Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
+StartDaemon = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def scripted_daemon() -> Iterator[StartDaemon]:
+    """Starts a daemon process with scripted turns; killed at the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*turns: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-m", "tests.fakes.scripted_daemon", *turns], cwd=ROOT)
+        started.append(process)
+        deadline = time.monotonic() + 30
+        while endpoint.find() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+def fix(project: Path, env: Mapping[str, str], *options: str) -> subprocess.Popen[str]:
+    """Start `qcn-agent fix` and read its events from stderr."""
+    command = [QCN, "fix", "clamp is wrong", "--json", "--workspace", str(project), *options]
+    full = {**os.environ, **env}
+    return subprocess.Popen(command, env=full, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_test_run(process: subprocess.Popen[str]) -> None:
+    """Read events until the model's own test run has begun, after its edit."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        event = json.loads(line)
+        if event["kind"] == "call" and event["data"]["tool"] == "run_tests":
+            return
+    pytest.fail("the run ended before its test run")
+
+
+@pytest.fixture
+def slow_project(project: Path) -> Path:
+    """A project whose tests take a while, so that there is time to kill something."""
+    (project / "tests" / "test_slow.py").write_text("import time\n\n\ndef test_slow():\n    time.sleep(4)\n")
+    return project
+
+
+def test_client_says_what_happened_and_puts_the_tree_back(
+    slow_project: Path,
+    client_env: Mapping[str, str],
+    tree: Tree,
+    scripted_daemon: StartDaemon,
+) -> None:
+    """kill -9 after the edit: exit code 6, a sentence, and the tree as found."""
+    before = tree(slow_project)
+    daemon = scripted_daemon(BREAK, call("run_tests"))
+    client = fix(slow_project, client_env)
+    wait_for_test_run(client)
+    assert tree(slow_project) != before
+
+    daemon.send_signal(signal.SIGKILL)
+    _, errors = client.communicate(timeout=60)
+
+    assert client.returncode == 6
+    assert "died in the middle" in errors
+    assert "Put back from the journal: calc.py" in errors
+    assert tree(slow_project) == before
+
+
+def test_undo_works_after_both_are_killed(
+    slow_project: Path,
+    client_env: Mapping[str, str],
+    tree: Tree,
+    scripted_daemon: StartDaemon,
+) -> None:
+    """Client and daemon are gone: the journal still knows."""
+    before = tree(slow_project)
+    daemon = scripted_daemon(BREAK, call("run_tests"))
+    client = fix(slow_project, client_env)
+    wait_for_test_run(client)
+
+    client.send_signal(signal.SIGKILL)
+    daemon.send_signal(signal.SIGKILL)
+    client.communicate(timeout=60)
+    daemon.wait(10)
+    subprocess.run([QCN, "undo", "--workspace", str(slow_project)], check=True, capture_output=True)
+
+    assert tree(slow_project) == before
+
+
+def test_interrupt_is_exit_code_130_and_loses_nothing(
+    slow_project: Path,
+    client_env: Mapping[str, str],
+    tree: Tree,
+    scripted_daemon: StartDaemon,
+) -> None:
+    """Ctrl-C: the tree is as found when the command returns, and the daemon lives on."""
+    before = tree(slow_project)
+    daemon = scripted_daemon(BREAK, call("run_tests"))
+    client = fix(slow_project, client_env)
+    wait_for_test_run(client)
+
+    client.send_signal(signal.SIGINT)
+    client.communicate(timeout=60)
+
+    assert client.returncode == 130
+    assert tree(slow_project) == before
+    assert daemon.poll() is None
