@@ -10,6 +10,9 @@ BUILD_ARGS := $(DEFAULT_CMAKE_ARGS) $(CMAKE_ARGS)
 # pip's cache doesn't know about CMAKE_ARGS: with your own ones it must build anew.
 LLAMA_PIP_FLAGS := $(if $(CMAKE_ARGS),--no-cache-dir --force-reinstall --no-deps --no-binary llama-cpp-python)
 
+# Other CMAKE_ARGS are another build; without any, whatever is installed stays.
+BUILT := $(VENV)/.llama$(if $(CMAKE_ARGS),-$(shell printf '%s' '$(CMAKE_ARGS)' | cksum | cut -d' ' -f1))
+
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -57,7 +60,7 @@ $(BIN)/python:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
 
 # The long step: llama.cpp is compiled for this machine. Its own stamp, so that it happens once.
-$(VENV)/.llama: $(BIN)/python pyproject.toml
+$(BUILT): $(BIN)/python pyproject.toml
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || { echo "a C++ compiler is needed (Debian: apt install g++; macOS: xcode-select --install)"; exit 1; }
 	@if [ -z "$(CMAKE_ARGS)" ] && $(BIN)/python -m pip show --quiet $(firstword $(subst ==, ,$(LLAMA))) 2>/dev/null; then :; else \
 	  echo "── building llama.cpp for this machine ($(BUILD_ARGS)); about 6 minutes on 2 cores, only this once"; \
@@ -69,7 +72,7 @@ $(VENV)/.llama: $(BIN)/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.llama
+$(VENV)/.dev: $(BUILT)
 	@echo "── installing the development tools"
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@

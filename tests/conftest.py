@@ -1,12 +1,18 @@
 """Fixtures for all rooms: a private home, small projects, the environment a client would send."""
 
+import asyncio
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from qcn_agent.daemon import endpoint
+from tests.fakes.daemon import RunningDaemon
+from tests.fakes.scripted import ScriptedGenerator
 
 CALC = '''"""Small helpers."""
 
@@ -79,3 +85,17 @@ def git() -> Callable[..., str]:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     return run
+
+
+@pytest.fixture
+def daemon() -> Iterator[Callable[..., RunningDaemon]]:
+    """Starts daemons with scripted turns; all are stopped at the end."""
+    with contextlib.ExitStack() as stack:
+        lock = endpoint.take_lock()
+        assert lock is not None
+        stack.enter_context(lock)
+
+        def start(*turns: str, gate: asyncio.Event | None = None) -> RunningDaemon:
+            return stack.enter_context(RunningDaemon(ScriptedGenerator(turns, gate=gate)))
+
+        yield start

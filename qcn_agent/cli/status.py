@@ -27,6 +27,7 @@ def _lines(status: dict[str, Any]) -> list[str]:
     lines = [f"qcn-agent {status['version']}, process {status['pid']}, up {status['uptime_s']:.0f} s"]
     lines.append(f"clients  {status['num_clients']}   runs  {', '.join(status['runs']) or 'none'}")
     lines.append(f"sandbox  {'on' if sandbox['available'] else 'not available'}  {sandbox['reason']}".rstrip())
+    lines.append(f"memory   {status['resident_bytes'] / 1e6:,.0f} MB resident")
     return [*lines, *_model_lines(status["model"])]
 
 
@@ -37,7 +38,8 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
     reused = model["num_reused_tokens"] / counted if counted else 0.0
     return [
         f"model    {model['model_name']} ({model['architecture']}), prompts {model['profile']}, {model['model_path']}",
-        f"memory   {model['model_bytes'] / 1e6:,.0f} MB model, context {model['n_ctx']:,} tokens",
+        f"         {model['model_bytes'] / 1e6:,.0f} MB of weights, context {model['n_ctx']:,} tokens, "
+        f"{len(model['sessions'])} sessions, {model['state_bytes'] / 1e6:,.2f} MB a snapshot",
         f"tokens   {model['num_evaluated_tokens']:,} evaluated, {model['num_reused_tokens']:,} reused"
         f" ({reused:.0%}), {model['num_generated_tokens']:,} generated",
         f"speed    {model['prefill_tokens_per_s']:,.0f} tokens/s prefill, {model['decode_tokens_per_s']:,.0f} decode",

@@ -14,6 +14,7 @@ from qcn_agent.daemon import endpoint, wire
 from qcn_agent.errors import DaemonError, QcnError, UsageError
 
 START_TIMEOUT_S = 30.0
+MAX_LOG_BYTES = 8 << 20
 Notify = Callable[[str, Any], None]
 T = TypeVar("T")
 
@@ -139,7 +140,7 @@ def wait_until_gone(timeout_s: float = 15.0) -> None:
 
 
 def _start_daemon() -> Client:
-    with endpoint.log_file().open("ab") as log:
+    with _fresh_log().open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "qcn_agent", "serve", "--foreground"],
             stdin=subprocess.DEVNULL,
@@ -157,6 +158,14 @@ def _start_daemon() -> Client:
         return client
 
     return _poll(answer, START_TIMEOUT_S, "the daemon does not come up")
+
+
+def _fresh_log() -> Path:
+    """The log to append to; a long one is put aside first."""
+    log = endpoint.log_file()
+    if log.is_file() and log.stat().st_size > MAX_LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    return log
 
 
 def _daemon_environment() -> dict[str, str]:

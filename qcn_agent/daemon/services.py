@@ -5,6 +5,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +57,16 @@ class FixOrder:
         return order
 
 
+def resident_bytes() -> int:
+    """Memory that this process holds now (Linux), else the most it ever held."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
 class Services:
     """Owned by the composition root; every connection gets the same one. Used on the event loop's thread only."""
 
@@ -102,6 +114,7 @@ class Services:
             "uptime_s": round(self._clock() - self._started, 1),
             "num_clients": self._num_clients,
             "runs": [str(path) for path in self._workspaces],
+            "resident_bytes": resident_bytes(),
             "sandbox": dataclasses.asdict(jail),
             "model": self.host.status(),
         }

@@ -9,7 +9,6 @@ import pytest
 from qcn_agent import __version__
 from qcn_agent.daemon import client
 
-pytest_plugins = ["tests.daemon.conftest"]
 Start = Callable[..., Any]
 
 

@@ -1,12 +1,9 @@
 """A daemon in this process: the real server, protocol and services, with a scripted model."""
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from qcn_agent.config import Config
 from qcn_agent.daemon import endpoint, server
@@ -47,17 +44,3 @@ class RunningDaemon:
             await asyncio.sleep(0)
         self._ready.set()
         await serving
-
-
-@pytest.fixture
-def daemon() -> Iterator[Callable[..., RunningDaemon]]:
-    """Starts daemons with scripted turns; all are stopped at the end."""
-    with contextlib.ExitStack() as stack:
-        lock = endpoint.take_lock()
-        assert lock is not None
-        stack.enter_context(lock)
-
-        def start(*turns: str, gate: asyncio.Event | None = None) -> RunningDaemon:
-            return stack.enter_context(RunningDaemon(ScriptedGenerator(turns, gate=gate)))
-
-        yield start
