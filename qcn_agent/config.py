@@ -61,7 +61,7 @@ class FixConfig:
     """[fix]: budgets of the agent loop."""
 
     tests: str = _key("", "test command; empty: pytest in the project's own environment")
-    max_steps: int = _key(60, "model turns of a whole run", low=1, high=10_000)
+    max_steps: int = _key(100, "model turns of a whole run", low=1, high=10_000)
     max_attempts: int = _key(0, "attempts from the tree as found; 0: the profile's own number", low=0, high=100)
     max_new_tokens: int = _key(48_000, "tokens generated in a whole run", low=64, high=10_000_000)
     wall_s: float = _key(1800.0, "seconds for a whole run", low=1, high=86_400)

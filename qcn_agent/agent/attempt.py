@@ -21,6 +21,7 @@ from qcn_tools.report import TestReport
 MAX_PROBLEMS = 3
 NUDGE_AT, STOP_AT = 3, 5  # the same call with the same answer, nothing changed in between
 
+WRITING_TOOLS = frozenset({"edit_file", "write_file"})
 EDIT_FAILURES = frozenset(
     {"edit_not_found", "edit_ambiguous", "edit_noop", "edit_syntax_error", "not_found", "refused"}
 )
@@ -30,7 +31,7 @@ End = Literal["answered", "finished", "red", "misedit", "repeated", "stuck", "st
 
 @dataclass
 class Attempt:
-    """The loop of one attempt. `before_change` is where the first change was asked for: a retry branches there."""
+    """The loop of one attempt. `before_change` is where the model first asked for a change: a retry branches there."""
 
     profile: Profile
     speaker: Speaker
@@ -53,7 +54,7 @@ class Attempt:
         shapes = {name: _shape(tool) for name, tool in self.tools.items()}
         for _ in range(self.profile.settings.steps_per_attempt):
             self.budget.take_step()
-            spoken = await self.speaker.speak(transcript, sampling)
+            spoken = await self.speaker.speak(transcript, sampling, self.budget.remaining_tokens)
             self.budget.add_tokens(spoken.num_tokens)
             turn = parse(spoken.text, shapes, cut=spoken.cut)
             if not turn.calls and not turn.problem:
@@ -85,8 +86,9 @@ class Attempt:
         observation = await self._observe(call)
         text = clip_middle(self.profile.observe(observation.kind, observation.fields), self.observation_chars)
         self.emit(RunEvent("observation", {"kind": observation.kind, "ok": observation.ok, "text": text}))
-        if len(self.journal.changes) > num_changes:
+        if call.name in WRITING_TOOLS:
             self.before_change = self.before_change or transcript
+        self.speaker.totals.num_test_runs += isinstance(observation.fields.get("report"), TestReport)
         if end := self._ending(observation, changed=len(self.journal.changes) > num_changes):
             return text, end
         return self._watch_repetition(call, text)
@@ -111,7 +113,7 @@ class Attempt:
         if changed and self.journal.state_key() in self.red_states:
             return "repeated"
         report = observation.fields.get("report")
-        if isinstance(report, TestReport) and self.journal.changes:
+        if isinstance(report, TestReport) and not report.partial and self.journal.changes:
             return "red" if compare(self.baseline, report).verdict is Verdict.RED else None
         return None
 

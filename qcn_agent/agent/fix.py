@@ -1,5 +1,6 @@
 """`fix`: baseline tests, several attempts from the tree as found, a verdict, and a tree that is fixed or untouched."""
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from qcn_agent.agent.judge import Judgement, Verdict, judge
 from qcn_agent.agent.limits import Budget, BudgetExceededError
 from qcn_agent.agent.opening import opening_text
 from qcn_agent.agent.outcome import Ending, Outcome, Totals, ending_of
-from qcn_agent.agent.protected import Protected
+from qcn_agent.agent.protected import Protected, named_by_tests
 from qcn_agent.agent.speaker import Speaker
 from qcn_agent.agent.transcript import Transcript
 from qcn_agent.config import FixConfig
@@ -30,8 +31,9 @@ from qcn_tools.report import TestReport
 from qcn_tools.run_tests import RunTests
 from qcn_tools.workspace import Workspace
 
-RESTART_EVERY = 4  # every so many attempts start from the opening again, in case the reading went astray
-MAX_REPEATS = 4  # attempts that never reach the tests are free, up to so many for each that counts
+RESTART_EVERY = 6  # every so many tries start from the opening again, in case the reading went astray
+MAX_REPEATS = 4  # tries that never reach the tests are free, up to so many for each attempt that counts
+HEATING, MAX_HEAT = 0.15, 2.0  # each free try in a row is sampled hotter, or it would repeat itself
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class FixRequest:
     seed: int = 0
     keep: bool = False
     dry_run: bool = False
+    run_id: str = ""
 
 
 class FixRun:
@@ -65,9 +68,10 @@ class FixRun:
         self._emit = emit
         self._workspace = Workspace(request.workspace)
         self._root = self._workspace.root
-        self._journal = Journal.create(self._root, request.issue)
+        self._journal = Journal.create(self._root, request.issue, request.run_id)
         self._totals = Totals()
         config = request.config
+        self._limit = config.max_attempts or profile.settings.attempts
         self._budget = Budget(config.max_steps, config.max_new_tokens, config.wall_s)
         tools = build_tools(
             self._workspace,
@@ -79,10 +83,11 @@ class FixRun:
         )
         self._tools: Mapping[str, Tool] = {name: tools[name] for name in profile.settings.tools}
         self._specs = profile.select({name: tool.spec for name, tool in tools.items()})
-        self._vocabulary = generator.vocabulary
+        self._generator = generator
+        self._sessions: list[str] = []
         self._speaker = Speaker(
             generator,
-            session=f"fix-{self._journal.run_id}",
+            session="",
             max_turn_tokens=profile.settings.max_turn_tokens,
             grammar=tool_call_grammar([_tool_shape(tool) for tool in self._tools.values()]),
             totals=self._totals,
@@ -97,35 +102,43 @@ class FixRun:
         try:
             return await self._run()
         except BaseException:
-            if not self._request.keep:
-                self._take_back()
+            self._keep_or_take_back()
             raise
         finally:
-            self._totals.elapsed_s = self._budget.elapsed_s
+            for session in self._sessions:
+                self._generator.drop_session(session)
+            self._journal.close()
 
     async def _run(self) -> Outcome:
         self._emit(RunEvent("phase", {"text": "running the tests as they are"}))
-        protected = Protected.take(self._root, self._workspace.files())
+        argv = self._test_command.argv if isinstance(self._test_command, TestCommand) else ()
+        protected = await asyncio.to_thread(lambda: Protected.take(self._root, named_by_tests(self._root, argv, None)))
         observation, baseline = await self._baseline()
-        opening = self._open(observation)
+        named = await asyncio.to_thread(named_by_tests, self._root, argv, baseline)
+        protected = await asyncio.to_thread(protected.including, self._root, named)
+        opening = self._open(observation, await asyncio.to_thread(self._workspace.files))
         branch = opening
-        limit = self._request.config.max_attempts or self._profile.settings.attempts
-        repeats = 0
-        while self._totals.num_attempts < limit and repeats < MAX_REPEATS * limit:
-            number = self._totals.num_attempts
-            start = opening if number % RESTART_EVERY == 0 else branch
+        tries = free_in_a_row = 0
+        while self._totals.num_attempts < self._limit and tries < (MAX_REPEATS + 1) * self._limit:
+            if tries % RESTART_EVERY == 0:
+                branch = opening
+                self._change_session()
             attempt = self._attempt(baseline)
-            self._emit(RunEvent("attempt", {"number": number + 1, "of": limit}))
+            self._emit(RunEvent("attempt", {"number": self._totals.num_attempts + 1, "of": self._limit}))
             try:
-                end = await attempt.run(start, self._sampling(number, repeats))
-            except (BudgetExceededError, ContextFullError) as spent:
-                return await self._stop_early(str(spent), protected, baseline)
+                async with asyncio.timeout(self._budget.remaining_s):
+                    end = await attempt.run(branch, self._sampling(tries, free_in_a_row))
+            except (BudgetExceededError, ContextFullError, TimeoutError) as spent:
+                reason = str(spent) or f"{self._request.config.wall_s:.0f} seconds"
+                return await self._stop_early(reason, protected, baseline)
+            tries += 1
+            branch = attempt.before_change or opening
             if end in ("repeated", "misedit"):
-                repeats += 1
+                free_in_a_row += 1
                 self._take_back()
                 continue
+            free_in_a_row = 0
             self._totals.num_attempts += 1
-            branch = attempt.before_change or opening
             outcome = await self._settle(end, protected, baseline)
             if outcome:
                 return outcome
@@ -138,14 +151,18 @@ class FixRun:
         self._emit(RunEvent("tests", report_json(baseline, observation)))
         return observation, baseline
 
-    def _open(self, observation: Observation) -> Transcript:
-        text = opening_text(
-            self._profile,
-            self._request.issue,
-            self._workspace.files(),
-            (observation.kind, observation.fields),
-        )
-        system = Transcript.empty(self._vocabulary).say("system", self._profile.system(self._specs))
+    def _change_session(self) -> None:
+        """A restart gets a session of its own: the engine still finds the last one's branch, the older ones go."""
+        self._speaker.session = f"fix-{self._journal.run_id}-{self._totals.num_steps}"
+        self._sessions.append(self._speaker.session)
+        for session in self._sessions[:-2]:
+            self._generator.drop_session(session)
+        self._sessions = self._sessions[-2:]
+
+    def _open(self, observation: Observation, files: list[str]) -> Transcript:
+        tests = (observation.kind, observation.fields)
+        text = opening_text(self._profile, self._request.issue, files, tests)
+        system = Transcript.empty(self._generator.vocabulary).say("system", self._profile.system(self._specs))
         return system.say("user", text)
 
     def _attempt(self, baseline: TestReport | None) -> Attempt:
@@ -163,10 +180,10 @@ class FixRun:
 
     async def _settle(self, end: End, protected: Protected, baseline: TestReport | None) -> Outcome | None:
         """Judge what an attempt left behind; None when there should be another attempt."""
-        diff = self._diff()
+        diff = await asyncio.to_thread(self._diff)
         if not diff:
             self._take_back()
-            return self._no_patch("the model says that it is done without a change") if end == "finished" else None
+            return self._failed("the model says that it is done without a change") if end == "finished" else None
         if end == "red":
             judgement = Judgement(Verdict.RED, "tests are red after the change")
         else:
@@ -174,19 +191,16 @@ class FixRun:
         if judgement.verdict is Verdict.FIXED or not judgement.provable:
             return self._succeed(ending_of(judgement.verdict), judgement.reason, diff)
         self._red_states.add(self._journal.state_key())
-        if self._best is None or judgement.verdict is Verdict.UNPROVEN:
+        is_kept = self._request.keep and not self._request.dry_run and self._totals.num_attempts >= self._limit
+        if self._best is None or judgement.verdict is Verdict.UNPROVEN or is_kept:
             self._best = judgement, diff
-        if not self._is_last():
+        if not is_kept:
             self._take_back()
         return None
 
-    def _is_last(self) -> bool:
-        limit = self._request.config.max_attempts or self._profile.settings.attempts
-        return self._request.keep and self._totals.num_attempts >= limit
-
     async def _stop_early(self, budget: str, protected: Protected, baseline: TestReport | None) -> Outcome:
         """A budget is used up: what is there may still be right."""
-        diff = self._diff()
+        diff = await asyncio.to_thread(self._diff)
         if diff:
             judgement = await self._judge(protected, baseline)
             if judgement.verdict is Verdict.FIXED:
@@ -202,27 +216,36 @@ class FixRun:
 
     async def _run_tests_in(self, root: Path) -> TestReport | None:
         workspace = self._workspace if root == self._root else Workspace(root)
-        config = self._request.config
-        tool = RunTests(workspace, self._runner, self._test_command, config.command_s, config.observation_chars)
+        config, command = self._request.config, self._command_for(root)
+        tool = RunTests(workspace, self._runner, command, config.command_s, config.observation_chars)
         observation = await tool.run({})
         report = observation.fields.get("report")
         self._emit(RunEvent("tests", report_json(report, observation)))
         return report if isinstance(report, TestReport) else None
+
+    def _command_for(self, root: Path) -> TestCommand | TestsUnavailable:
+        """The test command for a copy of the tree: paths into the tree lead into the copy, its interpreter stays."""
+        command = self._test_command
+        if root == self._root or not isinstance(command, TestCommand):
+            return command
+        program, *rest = command.argv
+        env = {
+            key: value.replace(str(self._root), str(root)) for key, value in command.env.items() if key == "PYTHONPATH"
+        }
+        argv = (program, *(word.replace(str(self._root), str(root)) for word in rest))
+        return dataclasses.replace(command, argv=argv, env={**command.env, **env})
 
     def _succeed(self, ending: Ending, reason: str, diff: str) -> Outcome:
         if self._request.dry_run:
             self._take_back()
         return self._outcome(ending, reason, diff, applied=not self._request.dry_run)
 
-    def _failed(self) -> Outcome:
+    def _failed(self, why_no_patch: str = "the model changed nothing") -> Outcome:
         applied = self._keep_or_take_back()
         if self._best is None:
-            return self._outcome("no_patch", "the model changed nothing", "", applied=False)
+            return self._outcome("no_patch", why_no_patch, "", applied=False)
         judgement, diff = self._best
         return self._outcome(ending_of(judgement.verdict), judgement.reason, diff, applied=applied)
-
-    def _no_patch(self, reason: str) -> Outcome:
-        return self._outcome("no_patch", reason, "", applied=False)
 
     def _keep_or_take_back(self) -> bool:
         keep = self._request.keep and not self._request.dry_run and bool(self._journal.changes)
@@ -232,9 +255,10 @@ class FixRun:
 
     def _take_back(self) -> None:
         result = self._journal.restore()
-        self._left_alone.extend(path for path in result.kept if path not in self._left_alone)
-        if result.restored or result.kept:
-            self._emit(RunEvent("restored", {"paths": list(result.restored), "left_alone": list(result.kept)}))
+        left = [*result.kept, *result.failed]
+        self._left_alone.extend(path for path in left if path not in self._left_alone)
+        if result.restored or left:
+            self._emit(RunEvent("restored", {"paths": list(result.restored), "left_alone": left}))
 
     def _outcome(self, ending: Ending, reason: str, diff: str, *, applied: bool) -> Outcome:
         self._totals.elapsed_s = self._budget.elapsed_s
@@ -254,10 +278,13 @@ class FixRun:
     def _tool(self, name: str) -> Tool:
         return self._tools[name]
 
-    def _sampling(self, number: int, repeats: int) -> SamplingParams:
-        chosen: Sampling = self._profile.settings.retry if number + repeats else self._profile.settings.first
-        seed = self._request.seed * 1_000_003 + number * 101 + repeats
-        return SamplingParams(chosen.temperature, chosen.top_k, chosen.top_p, seed=seed & 0x7FFFFFFF)
+    def _sampling(self, tries: int, free_in_a_row: int) -> SamplingParams:
+        chosen: Sampling = self._profile.settings.retry if tries else self._profile.settings.first
+        temperature = chosen.temperature
+        if temperature is not None:
+            temperature *= min(MAX_HEAT, 1 + HEATING * free_in_a_row)
+        seed = self._request.seed * 1_000_003 + tries
+        return SamplingParams(temperature, chosen.top_k, chosen.top_p, seed=seed & 0x7FFFFFFF)
 
 
 def report_json(report: object, observation: Observation) -> dict[str, object]:

@@ -2,12 +2,14 @@
 
     <state>/journals/<run id>/
         run.json         workspace, issue, time
-        changes.jsonl    one line a change, synced before the file is touched
+        live             locked (flock) while the run lives
+        changes.jsonl    one line a change, synced before the file is touched; "abandoned" if that failed
         blobs/<sha256>   the bytes as found
 
 A file is put back only if its bytes are ones that we wrote; whatever a person changed meanwhile stays and is reported.
 """
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -18,12 +20,15 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from qcn_agent import paths
 from qcn_agent.errors import JournalError
+from qcn_tools.base import ChangedMeanwhileError
 from qcn_tools.workspace import AtomicWriter
 
 MAX_JOURNALS = 200
+ABANDONED = '{"abandoned": true}'  # the change before this line never reached its file
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Restored:
-    """What taking back did: paths put back, and paths left alone because someone else changed them."""
+    """What taking back did: paths put back, paths left alone because someone else changed them, and failures.
+
+    `failed` holds "path: reason"; those paths can be taken back later.
+    """
 
     restored: tuple[str, ...]
     kept: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
 
 class Journal:
@@ -54,13 +63,13 @@ class Journal:
         self.workspace = workspace
         self._writer = AtomicWriter(workspace)
         self._changes = _read_changes(folder / "changes.jsonl")
+        self._lock = _take_lock(folder)
 
     @classmethod
-    def create(cls, workspace: Path, issue: str) -> "Journal":
-        """Start a journal for a run in `workspace` (absolute)."""
+    def create(cls, workspace: Path, issue: str, run_id: str = "") -> "Journal":
+        """Start a journal for a run in `workspace` (absolute). `run_id` must be new; empty: one is made."""
         _forget_old()
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
-        folder = journals_dir() / run_id
+        folder = journals_dir() / (run_id or new_run_id())
         folder.mkdir(mode=0o700)
         (folder / "blobs").mkdir(mode=0o700)
         about = {"workspace": str(workspace), "issue": issue[:2000], "started": time.time()}
@@ -77,10 +86,19 @@ class Journal:
         """All changes since the run began or was last taken back."""
         return tuple(self._changes)
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Record the bytes as found, then replace the file atomically, keeping its mode."""
+    def close(self) -> None:
+        """The run is over: from now on others may take it back."""
+        self._lock.close()
+
+    def write(self, path: Path, data: bytes, expected: bytes | None) -> None:
+        """Record the bytes as found, then replace the file atomically, keeping its mode.
+
+        Raises ChangedMeanwhileError when the file does not hold `expected` (None: must not exist).
+        """
         relative = str(path.relative_to(self.workspace))
         before = path.read_bytes() if path.exists() else None
+        if before != expected:
+            raise ChangedMeanwhileError(relative)
         status = path.stat() if before is not None else None
         change = Change(
             relative,
@@ -92,7 +110,12 @@ class Journal:
         )
         _append_synced(self.folder / "changes.jsonl", json.dumps(asdict(change)) + "\n")
         self._changes.append(change)
-        self._writer.write(path, data)
+        try:
+            self._writer.write(path, data, expected)
+        except BaseException:
+            self._changes.pop()
+            _append_synced(self.folder / "changes.jsonl", ABANDONED + "\n")
+            raise
 
     def first_bytes(self) -> dict[str, bytes | None]:
         """Each changed path with its bytes as found (None: it did not exist)."""
@@ -108,19 +131,31 @@ class Journal:
         return _sha(json.dumps(sorted(same.items())).encode())
 
     def restore(self) -> Restored:
-        """Put every file back as found, unless someone else changed it meanwhile, and start afresh."""
+        """Put every file back as found, unless someone else changed it meanwhile, and start afresh.
+
+        A file that can't be put back does not stop the others; its changes stay on record.
+        """
         restored: list[str] = []
         kept: list[str] = []
+        failed: dict[str, str] = {}
         for path in dict.fromkeys(change.path for change in self._changes):
-            (restored if self._restore_one(path) else kept).append(path)
+            try:
+                (restored if self._restore_one(path) else kept).append(path)
+            except (OSError, JournalError) as error:
+                failed[path] = str(error)
         for change in reversed(self._changes):
             for folder in change.created_dirs:
                 _remove_if_empty(self.workspace / folder)
+        self._start_afresh([change for change in self._changes if change.path in failed])
+        return Restored(tuple(restored), tuple(kept), tuple(f"{path}: {reason}" for path, reason in failed.items()))
+
+    def _start_afresh(self, left: list[Change]) -> None:
+        log = self.folder / "changes.jsonl"
         if self._changes:
-            log = self.folder / "changes.jsonl"
             log.rename(self.folder / f"changes.{time.time_ns()}.jsonl")
-        self._changes = []
-        return Restored(tuple(restored), tuple(kept))
+        if left:
+            _append_synced(log, "".join(json.dumps(asdict(change)) + "\n" for change in left))
+        self._changes = left
 
     def _first(self, path: str) -> Change:
         return next(change for change in self._changes if change.path == path)
@@ -168,16 +203,44 @@ def journals_dir() -> Path:
     return folder
 
 
+def new_run_id() -> str:
+    """A name for a run: unique, sortable by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+
+
 def latest(workspace: Path) -> Journal | None:
-    """The newest journal of `workspace` that still has something to take back."""
+    """The newest journal of `workspace` that still has something to take back.
+
+    Raises JournalError when its run is still going on, or when it is damaged.
+    """
     for folder in sorted(journals_dir().iterdir(), reverse=True):
-        try:
-            about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if about.get("workspace") == str(workspace) and (folder / "changes.jsonl").is_file():
+        if _is_of(folder, workspace):
             return Journal(folder, workspace)
     return None
+
+
+def find(run_id: str, workspace: Path) -> Journal | None:
+    """The journal of one run, if it has something to take back. Raises like `latest`."""
+    folder = journals_dir() / run_id
+    return Journal(folder, workspace) if _is_of(folder, workspace) else None
+
+
+def _is_of(folder: Path, workspace: Path) -> bool:
+    try:
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return about.get("workspace") == str(workspace) and (folder / "changes.jsonl").is_file()
+
+
+def _take_lock(folder: Path) -> IO[str]:
+    lock = (folder / "live").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise JournalError(f"the run {folder.name} is still going on", hint="wait, or stop it with Ctrl-C") from error
+    return lock
 
 
 def _read_changes(log: Path) -> list[Change]:
@@ -188,8 +251,11 @@ def _read_changes(log: Path) -> list[Change]:
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
+            if line == ABANDONED:
+                changes.pop()
+                continue
             changes.append(Change(**{**entry, "created_dirs": tuple(entry["created_dirs"])}))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, IndexError) as error:
             if number == len(lines):
                 break  # cut off by a crash before its file was touched
             raise JournalError(f"{log}: line {number} is damaged", hint="restore the files by hand") from error

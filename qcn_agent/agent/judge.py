@@ -1,5 +1,6 @@
 """Green means green: a run is judged by the project's tests, as they were when the run began."""
 
+import asyncio
 import enum
 import shutil
 import tempfile
@@ -7,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qcn_agent.agent.protected import Protected, is_protected
+from qcn_agent.agent.protected import Protected
 from qcn_tools.report import TestReport
 
 
@@ -35,12 +36,16 @@ def compare(baseline: TestReport | None, final: TestReport | None) -> Judgement:
     """Judge `final` against `baseline`; None means that the tests could not be run."""
     if baseline is None or final is None:
         return Judgement(Verdict.UNPROVEN, "there are no tests that could be run", provable=False)
+    if baseline.timed_out and final.timed_out:
+        return Judgement(Verdict.RED, "the tests still take too long")
     if not baseline.passed_ids and not baseline.failed_ids:
         return _without_baseline(baseline, final)
     newly_red = sorted(baseline.passed_ids - final.passed_ids)
-    newly_green = sorted(baseline.failed_ids & final.passed_ids)
+    newly_green = sorted(name for name in baseline.failed_ids if _is_green(name, final))
     if newly_red:
         return Judgement(Verdict.RED, f"green before, not green now: {_some(newly_red)}")
+    if baseline.timed_out and final.duration_s > baseline.duration_s / 2:
+        return Judgement(Verdict.UNPROVEN, "the tests took too long at the start and nearly as long now")
     if not newly_green:
         if baseline.is_green and final.is_green:
             return Judgement(Verdict.UNPROVEN, "all tests were green before the change too", provable=False)
@@ -52,6 +57,15 @@ def compare(baseline: TestReport | None, final: TestReport | None) -> Judgement:
     return Judgement(Verdict.FIXED, f"now green: {_some(newly_green)}")
 
 
+def _is_green(name: str, final: TestReport) -> bool:
+    """Whether a test that was red is green; a module that could not be collected is, when all its tests are."""
+    if name in final.passed_ids:
+        return True
+    inside = f"{name}::"
+    is_red = any(red == name or red.startswith(inside) for red in final.failed_ids)
+    return not is_red and any(green.startswith(inside) for green in final.passed_ids)
+
+
 NO_TESTS_COLLECTED = 5  # pytest's exit code
 
 
@@ -59,6 +73,8 @@ def _without_baseline(baseline: TestReport, final: TestReport) -> Judgement:
     """No single test was seen at the start: there are none, or they could not even be collected."""
     if baseline.exit_code in (0, NO_TESTS_COLLECTED):
         return Judgement(Verdict.UNPROVEN, "there was no test at the start", provable=False)
+    if final.is_green and baseline.timed_out and final.duration_s > baseline.duration_s / 2:
+        return Judgement(Verdict.UNPROVEN, "the tests took too long at the start and nearly as long now")
     if final.is_green:
         return Judgement(Verdict.FIXED, "the tests could not be run before and are green now")
     return Judgement(Verdict.RED, f"the tests still can't be run (exit code {final.exit_code})")
@@ -76,15 +92,15 @@ async def judge(
     Where protected files were changed, the tests run on a copy that has them as they were: a patch that is only green
     with its own tests is unproven.
     """
-    changed = protected.changed(root, files())
+    changed = await asyncio.to_thread(protected.changed, root)
     if not changed:
         judgement = compare(baseline, await run_tests(root))
-        changed = protected.changed(root, files())  # a test run may rewrite the tests themselves
+        changed = await asyncio.to_thread(protected.changed, root)  # a test run may rewrite the tests themselves
         if not changed or judgement.verdict is not Verdict.FIXED:
             return judgement
     with tempfile.TemporaryDirectory(prefix="qcn-judge-") as folder:
         copy = Path(folder) / root.name
-        if not _copy_with_originals(root, copy, files(), protected):
+        if not await asyncio.to_thread(_copy_with_originals, root, copy, files, protected):
             return Judgement(Verdict.UNPROVEN, f"tests or their configuration were changed: {_some(changed)}")
         original = compare(baseline, await run_tests(copy))
     if original.verdict is Verdict.FIXED:
@@ -95,10 +111,11 @@ async def judge(
     )
 
 
-def _copy_with_originals(root: Path, copy: Path, files: Iterable[str], protected: Protected) -> bool:
-    for name in files:
+def _copy_with_originals(root: Path, copy: Path, files: Callable[[], Iterable[str]], protected: Protected) -> bool:
+    """Copy the tree, protected files as they were. False when one of those was too large to be kept."""
+    for name in files():
         source, target = root / name, copy / name
-        if is_protected(name) or not (source.is_file() or source.is_symlink()):
+        if protected.covers(name) or not source.is_file():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)

@@ -34,6 +34,11 @@ class Budget:
         """Seconds left, never negative."""
         return max(0.0, self.wall_s - self.elapsed_s)
 
+    @property
+    def remaining_tokens(self) -> int:
+        """Tokens that may still be generated, never negative."""
+        return max(0, self.max_new_tokens - self.num_new_tokens)
+
     def take_step(self) -> None:
         """Account for one model turn. Raises BudgetExceededError when any budget is used up."""
         if self.num_steps >= self.max_steps:

@@ -43,8 +43,8 @@ class Speaker:
     emit: Emit
     _longest: list[IntArray] = field(default_factory=list)
 
-    async def speak(self, transcript: Transcript, sampling: SamplingParams) -> Spoken:
-        """Sample the next turn. Raises ContextFullError when there is no room left for one."""
+    async def speak(self, transcript: Transcript, sampling: SamplingParams, max_tokens: int) -> Spoken:
+        """Sample the next turn of at most `max_tokens`. Raises ContextFullError when there is no room left for one."""
         prompt = transcript.ask()
         room = self.generator.n_ctx - len(prompt.tokens)
         if room < 1:
@@ -52,7 +52,7 @@ class Speaker:
         request = GenerationRequest(
             session=self.session,
             prompt=prompt.tokens,
-            max_new_tokens=min(self.max_turn_tokens, room),
+            max_new_tokens=min(self.max_turn_tokens, max_tokens, room),
             boundaries=prompt.boundaries,
             sampling=sampling,
             grammar=self.grammar,

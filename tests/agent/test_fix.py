@@ -345,3 +345,92 @@ async def test_outcome_is_json(project: Path, client_env: Mapping[str, str]) -> 
 
     assert table["exit_code"] == 0
     assert table["totals"] == dataclasses.asdict(outcome.totals)
+
+
+async def test_save_of_the_user_during_an_edit_is_not_lost(project: Path, client_env: Mapping[str, str]) -> None:
+    """The user saves between the model's reading and its edit: the edit applies to what is there, or not at all."""
+
+    def save(_: str) -> str:
+        text = (project / "calc.py").read_text()
+        (project / "calc.py").write_text(text + "\n\nMINE = 1\n")
+        return FIX
+
+    outcome = await Run(project, client_env, [READ, save, TESTS, "done"])()
+
+    assert "MINE = 1" in (project / "calc.py").read_text()
+    assert outcome.ending == "fixed"
+
+
+async def test_kept_patch_is_the_one_that_is_shown(project: Path, client_env: Mapping[str, str]) -> None:
+    """With --keep the diff is that of the tree, not of an earlier attempt."""
+    second = BREAK.replace("return low", "return high")
+    turns = [READ, BREAK, TESTS, second, TESTS]
+
+    outcome = await Run(project, client_env, turns, keep=True, config={"max_attempts": 2})()
+
+    assert outcome.applied
+    assert "+    return high" in outcome.diff
+    assert "return high" in (project / "calc.py").read_text()
+
+
+async def test_dry_run_takes_back_even_with_keep(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """A dry run never leaves anything."""
+    before = tree(project)
+
+    await Run(project, client_env, [READ, BREAK, TESTS], keep=True, dry_run=True, config={"max_attempts": 1})()
+
+    assert tree(project) == before
+
+
+async def test_partial_test_run_does_not_end_an_attempt(project: Path, client_env: Mapping[str, str]) -> None:
+    """Running one test after the right fix is no proof of red."""
+    only = call("run_tests", paths="tests/test_calc.py::test_clamp")
+
+    outcome = await Run(project, client_env, [READ, FIX, only, "done"])()
+
+    assert outcome.ending == "fixed"
+
+
+async def test_source_that_does_not_compile_can_be_fixed(project: Path, client_env: Mapping[str, str]) -> None:
+    """A syntax error stops the collection; mending it is a fix."""
+    (project / "calc.py").write_text(CALC.replace("return value * 2", "return value *"))
+    mend = call("edit_file", path="calc.py", old_string="return value *", new_string="return value * 2")
+    clamp = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
+    turns = [mend, clamp, call("run_tests"), call("finish", summary="done")]
+
+    outcome = await Run(project, client_env, turns, "qwen3_coder")()
+
+    assert outcome.ending == "fixed"
+
+
+async def test_command_with_absolute_paths_is_judged_on_the_copy(
+    project: Path, client_env: Mapping[str, str], tree: Tree
+) -> None:
+    """Naming the test by its full path does not let an edited test through."""
+    before = tree(project)
+    weaken = call("edit_file", path="tests/test_calc.py", old_string="== 3", new_string="== 5")
+    config = {"tests": f"python -m pytest {project}/tests/test_calc.py", "max_attempts": 1}
+
+    outcome = await Run(project, client_env, [weaken, TESTS, "done"], config=config)()
+
+    assert outcome.ending == "unproven"
+    assert tree(project) == before
+
+
+async def test_wall_time_ends_a_run_in_the_middle_of_a_turn(project: Path, client_env: Mapping[str, str]) -> None:
+    """A model that takes forever does not outlive the budget."""
+    run = Run(project, client_env, [READ], config={"wall_s": 4.0})
+    run.model = ScriptedGenerator([READ], gate=asyncio.Event())
+
+    outcome = await run()
+
+    assert (outcome.ending, outcome.exit_code) == ("budget", 4)
+
+
+async def test_sessions_are_dropped_at_the_end(project: Path, client_env: Mapping[str, str]) -> None:
+    """A finished run leaves no conversation in the engine."""
+    run = Run(project, client_env, [READ, FIX, TESTS, "done"])
+
+    await run()
+
+    assert set(run.model.dropped) == {request.session for request in run.model.requests}

@@ -9,8 +9,23 @@ import pytest
 from qcn_agent.agent import journal
 from qcn_agent.agent.journal import Journal
 from qcn_agent.errors import JournalError
+from qcn_tools.base import ChangedMeanwhileError
+from qcn_tools.workspace import PathRefused
 
 Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
+
+
+def write(run: Journal, path: Path, data: bytes) -> None:
+    """Write as a tool does: on top of what is there."""
+    run.write(path, data, path.read_bytes() if path.exists() else None)
+
+
+def reopened(run: Journal) -> Journal:
+    """The journal as another process finds it after the run has ended."""
+    run.close()
+    found = journal.find(run.run_id, run.workspace)
+    assert found is not None
+    return found
 
 
 def test_restore_is_byte_exact(project: Path, tree: Tree) -> None:
@@ -19,9 +34,9 @@ def test_restore_is_byte_exact(project: Path, tree: Tree) -> None:
     (project / "calc.py").chmod(0o750)
     before, stamp = tree(project), (project / "calc.py").stat().st_mtime_ns
     run = Journal.create(project, "x")
-    run.write(project / "calc.py", b"one")
-    run.write(project / "calc.py", b"two")
-    run.write(project / "new" / "deep" / "file.py", b"three")
+    write(run, project / "calc.py", b"one")
+    write(run, project / "calc.py", b"two")
+    write(run, project / "new" / "deep" / "file.py", b"three")
 
     result = run.restore()
 
@@ -34,7 +49,7 @@ def test_restore_is_byte_exact(project: Path, tree: Tree) -> None:
 def test_file_changed_by_a_person_stays(project: Path) -> None:
     """A file whose bytes are not ours is left alone and reported."""
     run = Journal.create(project, "x")
-    run.write(project / "calc.py", b"ours")
+    write(run, project / "calc.py", b"ours")
     (project / "calc.py").write_bytes(b"theirs")
 
     result = run.restore()
@@ -46,9 +61,9 @@ def test_file_changed_by_a_person_stays(project: Path) -> None:
 def test_change_of_a_person_between_two_of_ours_is_not_lost(project: Path) -> None:
     """Where the later write holds a person's work too, the file stays."""
     run = Journal.create(project, "x")
-    run.write(project / "calc.py", b"ours\n")
+    write(run, project / "calc.py", b"ours\n")
     (project / "calc.py").write_bytes(b"ours\ntheirs\n")
-    run.write(project / "calc.py", b"ours again\ntheirs\n")
+    write(run, project / "calc.py", b"ours again\ntheirs\n")
 
     assert run.restore().kept == ("calc.py",)
     assert b"theirs" in (project / "calc.py").read_bytes()
@@ -57,7 +72,7 @@ def test_change_of_a_person_between_two_of_ours_is_not_lost(project: Path) -> No
 def test_file_deleted_by_a_person_stays_deleted(project: Path) -> None:
     """Putting back is not resurrecting."""
     run = Journal.create(project, "x")
-    run.write(project / "calc.py", b"ours")
+    write(run, project / "calc.py", b"ours")
     (project / "calc.py").unlink()
 
     assert run.restore().kept == ("calc.py",)
@@ -68,16 +83,13 @@ def test_crash_between_record_and_write_restores(project: Path, tree: Tree) -> N
     """A recorded change that never reached the file costs nothing; neither does a half-written line."""
     before = tree(project)
     run = Journal.create(project, "x")
-    run.write(project / "calc.py", b"ours")
+    write(run, project / "calc.py", b"ours")
     log = run.folder / "changes.jsonl"
     change = json.loads(log.read_text())
     change["before"], change["after"] = change["after"], "0" * 64
     log.write_text(log.read_text() + json.dumps(change) + '\n{"path": "cal')
 
-    found = journal.latest(project)
-
-    assert found is not None
-    assert found.restore().restored == ("calc.py",)
+    assert reopened(run).restore().restored == ("calc.py",)
     assert tree(project) == before
 
 
@@ -85,8 +97,12 @@ def test_latest_finds_the_newest_run_of_this_workspace(project: Path, tmp_path: 
     """Other projects' runs and runs that changed nothing are passed over."""
     other = tmp_path / "other"
     other.mkdir()
-    Journal.create(project, "first").write(project / "a.py", b"1")
-    Journal.create(other, "other").write(other / "b.py", b"2")
+    first = Journal.create(project, "first")
+    write(first, project / "a.py", b"1")
+    first.close()
+    elsewhere = Journal.create(other, "other")
+    write(elsewhere, other / "b.py", b"2")
+    elsewhere.close()
     Journal.create(project, "nothing")
 
     found = journal.latest(project)
@@ -94,40 +110,110 @@ def test_latest_finds_the_newest_run_of_this_workspace(project: Path, tmp_path: 
     assert found is not None
     assert [change.path for change in found.changes] == ["a.py"]
     found.restore()
+    found.close()
     assert journal.latest(project) is None
 
 
-def test_damaged_line_and_damaged_copy_are_errors(project: Path) -> None:
-    """A journal that can't be trusted says so instead of writing nonsense."""
+def test_damaged_copy_costs_one_file_and_stays_on_record(project: Path) -> None:
+    """What can't be put back is reported, the rest is put back, and a later try is possible."""
+    original = (project / "calc.py").read_bytes()
     run = Journal.create(project, "x")
-    run.write(project / "calc.py", b"ours")
-    next((run.folder / "blobs").iterdir()).write_bytes(b"flipped")
-    with pytest.raises(JournalError, match="damaged"):
-        run.restore()
+    write(run, project / "calc.py", b"ours")
+    blob = next((run.folder / "blobs").iterdir())
+    blob.write_bytes(b"flipped")
+    write(run, project / "new.py", b"ours")
+
+    result = run.restore()
+
+    assert result.restored == ("new.py",)
+    assert "damaged" in result.failed[0]
+    blob.write_bytes(original)
+    assert reopened(run).restore().restored == ("calc.py",)
+    assert (project / "calc.py").read_bytes() == original
+
+
+def test_damaged_line_is_an_error(project: Path) -> None:
+    """A record that can't be trusted says so instead of writing nonsense."""
+    run = Journal.create(project, "x")
+    write(run, project / "calc.py", b"ours")
     log = run.folder / "changes.jsonl"
     log.write_text("not json\n" + log.read_text())
+    run.close()
+
     with pytest.raises(JournalError, match="line 1"):
         journal.latest(project)
+
+
+def test_write_on_top_of_something_else_is_refused(project: Path) -> None:
+    """A person who saves while the agent thinks keeps what they saved, and nothing is on record."""
+    run = Journal.create(project, "x")
+    read = (project / "calc.py").read_bytes()
+    (project / "calc.py").write_bytes(b"saved by a person")
+
+    with pytest.raises(ChangedMeanwhileError):
+        run.write(project / "calc.py", b"ours", read)
+    with pytest.raises(ChangedMeanwhileError):
+        run.write(project / "calc.py", b"ours", None)
+
+    assert (project / "calc.py").read_bytes() == b"saved by a person"
+    assert run.changes == ()
+
+
+def test_failed_write_does_not_spoil_the_record(project: Path, tree: Tree) -> None:
+    """After a write that failed, later changes of the same file are still ours to take back."""
+    before = tree(project)
+    run = Journal.create(project, "x")
+    write(run, project / "calc.py", b"one")
+    blocked = project / "calc.py" / "below.py"
+    with pytest.raises((OSError, PathRefused)):
+        run.write(blocked, b"x", None)
+    write(run, project / "calc.py", b"two")
+
+    assert reopened(run).restore().kept == ()
+    assert tree(project) == before
+
+
+def test_live_run_is_not_taken_back(project: Path) -> None:
+    """Undo waits until the run is over."""
+    run = Journal.create(project, "x")
+    write(run, project / "calc.py", b"ours")
+
+    for look in (lambda: journal.latest(project), lambda: journal.find(run.run_id, project)):
+        with pytest.raises(JournalError, match="still going on"):
+            look()
+    run.close()
+    assert journal.latest(project) is not None
+
+
+def test_find_looks_at_one_run_only(project: Path) -> None:
+    """A run that changed nothing has nothing to take back, whatever earlier ones did."""
+    first = Journal.create(project, "accepted")
+    write(first, project / "calc.py", b"fixed")
+    first.close()
+    second = Journal.create(project, "died early", "20990101-000000-abcdef")
+    second.close()
+
+    assert journal.find("20990101-000000-abcdef", project) is None
 
 
 def test_state_key_tells_trees_apart(project: Path) -> None:
     """Equal changes have equal keys, whatever the way to them; undone changes count as none."""
     run = Journal.create(project, "x")
     clean, original = run.state_key(), (project / "calc.py").read_bytes()
-    run.write(project / "calc.py", b"a")
+    write(run, project / "calc.py", b"a")
     one = run.state_key()
-    run.write(project / "calc.py", b"b")
-    run.write(project / "calc.py", b"a")
+    write(run, project / "calc.py", b"b")
+    write(run, project / "calc.py", b"a")
 
     assert one == run.state_key() != clean
-    run.write(project / "calc.py", original)
+    write(run, project / "calc.py", original)
     assert run.state_key() == clean
 
 
 def test_journal_is_private(project: Path) -> None:
     """The user's code lies in it."""
     run = Journal.create(project, "x")
-    run.write(project / "calc.py", b"a")
+    write(run, project / "calc.py", b"a")
 
     assert run.folder.stat().st_mode & 0o077 == 0
     assert (run.folder / "changes.jsonl").stat().st_mode & 0o077 == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qcn_agent.agent.judge import Verdict, compare, judge
-from qcn_agent.agent.protected import Protected, is_protected
+from qcn_agent.agent.protected import Protected, is_protected, named_by_tests
 from qcn_tools.report import TestReport
 
 
@@ -40,6 +40,49 @@ def test_verdict(baseline: TestReport | None, final: TestReport | None, verdict:
     assert compare(baseline, final).verdict is verdict
 
 
+def run(green: set[str], red: set[str], exit_code: int = 1, duration_s: float = 1.0, **kw: bool) -> TestReport:
+    """A report with ids as pytest has them."""
+    counts = len(green), len(red)
+    ids = frozenset(green), frozenset(red)
+    return TestReport("pytest", exit_code, kw.get("timed_out", False), *counts, 0, 0, (), *ids, "", duration_s)
+
+
+def test_module_that_could_not_be_collected_is_green_when_its_tests_are() -> None:
+    """A syntax error in the source is one red id at the start and many green ones at the end."""
+    broken = run({"tests/test_b.py::test_x"}, {"tests/test_a.py"}, 2)
+    mended = run({"tests/test_b.py::test_x", "tests/test_a.py::test_y"}, set(), 0)
+    half = run({"tests/test_b.py::test_x", "tests/test_a.py::test_y"}, {"tests/test_a.py::test_z"})
+
+    assert compare(broken, mended).verdict is Verdict.FIXED
+    assert compare(broken, half).verdict is Verdict.RED
+
+
+def test_suite_that_hung_is_fixed_only_when_it_is_clearly_faster() -> None:
+    """Running into the limit once and just below it the next time proves nothing."""
+    hung = run(set(), set(), -15, 120.0, timed_out=True)
+
+    assert compare(hung, run({"a::b"}, set(), 0, 2.0)).verdict is Verdict.FIXED
+    assert compare(hung, run({"a::b"}, set(), 0, 119.0)).verdict is Verdict.UNPROVEN
+    assert compare(hung, hung).verdict is Verdict.RED
+
+
+def test_files_that_the_tests_name_are_protected(tmp_path: Path) -> None:
+    """Unusual test names, the test command's own files and plugins count; a doctest's module is the code itself."""
+    for name in ("check_calc.py", "run.sh", "plug.py", "calc.py", "other.py"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p plug\n")
+    baseline = run({"check_calc.py::test_x[a.b]"}, {"calc.py::calc.clamp"})
+
+    named = named_by_tests(tmp_path, ["sh", str(tmp_path / "run.sh")], baseline)
+
+    assert named == {"check_calc.py", "run.sh", "plug.py"}
+    taken = Protected.take(tmp_path, named)
+    (tmp_path / "run.sh").write_text("true")
+    assert taken.changed(tmp_path) == ["run.sh"]
+    assert taken.covers("plug.py")
+    assert not taken.covers("calc.py")
+
+
 @pytest.mark.parametrize(
     ("path", "protected"),
     [
@@ -53,6 +96,9 @@ def test_verdict(baseline: TestReport | None, final: TestReport | None, verdict:
         ("calc.py", False),
         ("src/attest.py", False),
         ("contest.py", False),
+        ("pytest.py", True),
+        ("_pytest/config.py", True),
+        ("src/pytest.py", False),
     ],
 )
 def test_what_is_protected(path: str, protected: bool) -> None:
@@ -82,7 +128,7 @@ def small(tmp_path: Path) -> tuple[Path, Protected]:
     (root / "tests").mkdir(parents=True)
     (root / "calc.py").write_text("wrong")
     (root / "tests" / "test_calc.py").write_text("strict")
-    return root, Protected.take(root, files(root))
+    return root, Protected.take(root)
 
 
 def files(root: Path) -> list[str]:
@@ -159,3 +205,12 @@ async def test_deleted_test_is_put_back_for_judging(tmp_path: Path) -> None:
     shutil.rmtree(root / "tests")
 
     assert await verdict(root, protected, Tests()) is Verdict.UNPROVEN
+
+
+async def test_ignored_conftest_is_seen(tmp_path: Path) -> None:
+    """A patch that adds a conftest and a .gitignore that hides it is still unproven."""
+    root, protected = small(tmp_path)
+    (root / ".gitignore").write_text("conftest.py\n")
+    (root / "conftest.py").write_text("import everything_is_fine")
+
+    assert protected.changed(root) == ["conftest.py"]

@@ -50,7 +50,8 @@ def measure_with_daemon(num_rounds: int, model: Path | None) -> dict[str, list[f
         env = {**os.environ, "QCN_AGENT_HOME": folder}
         serve = [COMMAND, "serve", *(["--model", str(model)] if model else [])]
         try:
-            subprocess.run(serve, env=env, check=True, stdout=subprocess.DEVNULL)
+            if code := subprocess.run(serve, env=env, stdout=subprocess.DEVNULL).returncode:
+                sys.exit(f"the daemon did not load the model: exit code {code}")
             return measure(num_rounds, env)
         finally:
             subprocess.run([COMMAND, "stop"], env=env, check=True, stdout=subprocess.DEVNULL)

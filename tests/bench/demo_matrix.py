@@ -63,7 +63,7 @@ def run_demo(bench: Workbench, seed: int) -> RunRecord:
 
 
 def run_build(name: str, python: str, args: argparse.Namespace) -> tuple[dict[str, str], list[Cell]]:
-    """Run the worker with `python`. Raises CalledProcessError when it fails."""
+    """Run the worker with `python`; when it fails, the benchmark ends."""
     threads = ["--threads", *map(str, args.threads)]
     command = [python, __file__, "--worker", "--seeds", str(args.seeds), *threads, "--model", str(args.model)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SOURCES))}
@@ -76,7 +76,7 @@ def run_build(name: str, python: str, args: argparse.Namespace) -> tuple[dict[st
             progress(f"{name}, {cell.num_threads} threads, seed {cell.seed}: {cell.run.ending}")
             cells.append(cell)
     if worker.returncode:
-        raise subprocess.CalledProcessError(worker.returncode, command)
+        sys.exit(f"build {name}: the worker ended with exit code {worker.returncode}")
     return about, cells
 
 
