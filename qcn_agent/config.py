@@ -29,9 +29,13 @@ def _key(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     safe: bool = False,
+    is_path: bool = False,
 ) -> Any:
-    """A setting. `safe` marks keys that a project file, which may come with a cloned repository, is allowed to set."""
-    meta = {"help": help_, "low": low, "high": high, "choices": choices, "safe": safe}
+    """A setting. `safe` marks keys that a project file, which may come with a cloned repository, is allowed to set.
+
+    `is_path` marks file names: they become absolute, seen from the folder of their file, else from the current one.
+    """
+    meta = {"help": help_, "low": low, "high": high, "choices": choices, "safe": safe, "is_path": is_path}
     return field(default=default, metadata=meta)
 
 
@@ -39,7 +43,7 @@ def _key(
 class ModelConfig:
     """[model]: which GGUF, and how it is laid out over the devices. Names follow llama.cpp."""
 
-    path: str = _key("", "GGUF file; the first part of a split one. Empty: the embedded qcn-mini")
+    path: str = _key("", "GGUF file; the first part of a split one. Empty: the embedded qcn-mini", is_path=True)
     n_ctx: int = _key(0, "context window in tokens; 0: the smaller of the model's own and 32768", low=0, high=1 << 20)
     n_threads: int = _key(0, "CPU threads; 0: one per core, fewer for a small model", low=0, high=1024)
     gpu_layers: int = _key(-1, "layers on the GPU; -1: all that the build can use", low=-1, high=1000)
@@ -123,7 +127,7 @@ def _merge_file(values: dict[str, dict[str, Any]], path: Path, *, project: bool)
         if section not in values or not isinstance(keys, dict):
             raise ConfigError(f"{path}: unknown section [{section}]", hint=f"sections: {', '.join(values)}")
         for key, value in keys.items():
-            _put(values, section, key, value, str(path), project=project)
+            _put(values, section, key, value, str(path), project=project, folder=path.parent)
 
 
 def _merge_env(values: dict[str, dict[str, Any]], env: Mapping[str, str]) -> None:
@@ -150,7 +154,14 @@ def _from_text(text: str, hint: Any, name: str) -> Any:
 
 
 def _put(
-    values: dict[str, dict[str, Any]], section: str, key: str, value: Any, source: str, *, project: bool = False
+    values: dict[str, dict[str, Any]],
+    section: str,
+    key: str,
+    value: Any,
+    source: str,
+    *,
+    project: bool = False,
+    folder: Path = Path(),
 ) -> None:
     fields = {f.name: f for f in dataclasses.fields(_section(section))} if section in values else {}
     if key not in fields:
@@ -160,7 +171,10 @@ def _put(
         raise ConfigError(
             f"{source}: a project may not set {section}.{key}", hint="set it in your own config.toml, or as a flag"
         )
-    values[section][key] = _checked(fields[key], typing.get_type_hints(_section(section))[key], value, section, source)
+    checked = _checked(fields[key], typing.get_type_hints(_section(section))[key], value, section, source)
+    if fields[key].metadata["is_path"] and checked:
+        checked = str((folder / Path(checked).expanduser()).absolute())
+    values[section][key] = checked
 
 
 def _checked(f: "dataclasses.Field[Any]", hint: Any, value: Any, section: str, source: str) -> Any:

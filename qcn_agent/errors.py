@@ -12,7 +12,8 @@ QcnError                    something went wrong; `str()` says what, `hint` says
 │   └── RequestCancelledError  the request was cancelled
 ├── PromptError             a prompt could not be rendered (a variable is missing)
 ├── SandboxError            commands can't be jailed here, and running them unjailed was not allowed (exit 5)
-├── DaemonError             the daemon can't be reached, refused us, or died (exit 6)
+├── DaemonError             the daemon can't be reached or refused us (exit 6)
+│   └── DaemonDiedError     the connection was lost in the middle of the work
 └── JournalError            an undo journal is damaged or belongs to another workspace
 """
 
@@ -84,6 +85,10 @@ class DaemonError(QcnError):
     """The daemon is unreachable, refused the connection, or went away."""
 
     exit_code = 6
+
+
+class DaemonDiedError(DaemonError):
+    """The connection to the daemon was lost while a request was open."""
 
 
 class JournalError(QcnError):

@@ -86,3 +86,22 @@ def test_bad_environment_names_the_variable() -> None:
 def test_defaults_need_nothing() -> None:
     """No files, no environment: everything has a value."""
     assert config.load(env={}) == config.Config()
+
+
+def test_model_path_is_absolute_and_seen_from_where_it_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file: from the file's folder. In the environment: from the current one. The daemon runs in neither."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "here").mkdir()
+    user = tmp_path / "config" / "user.toml"
+    user.write_text("[model]\npath = 'models/a.gguf'\n")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def path(**env: str) -> str:
+        return config.load(user_file=user, env=env).model.path
+
+    assert path() == str(tmp_path / "config" / "models" / "a.gguf")
+    assert path(QCN_MODEL_PATH="b.gguf") == str(tmp_path / "here" / "b.gguf")
+    assert path(QCN_MODEL_PATH="/c.gguf") == "/c.gguf"
+    assert path(QCN_MODEL_PATH="~/d.gguf") == str(tmp_path / "d.gguf")
+    assert path(QCN_MODEL_PATH="") == ""

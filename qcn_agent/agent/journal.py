@@ -20,7 +20,6 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 from qcn_agent import paths
 from qcn_agent.errors import JournalError
@@ -63,7 +62,7 @@ class Journal:
         self.workspace = workspace
         self._writer = AtomicWriter(workspace)
         self._changes = _read_changes(folder / "changes.jsonl")
-        self._lock = _take_lock(folder)
+        self._lock: int | None = None
 
     @classmethod
     def create(cls, workspace: Path, issue: str, run_id: str = "") -> "Journal":
@@ -74,7 +73,9 @@ class Journal:
         (folder / "blobs").mkdir(mode=0o700)
         about = {"workspace": str(workspace), "issue": issue[:2000], "started": time.time()}
         (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
-        return cls(folder, workspace)
+        journal = cls(folder, workspace)
+        journal._lock = _take_lock(folder)
+        return journal
 
     @property
     def run_id(self) -> str:
@@ -88,7 +89,9 @@ class Journal:
 
     def close(self) -> None:
         """The run is over: from now on others may take it back."""
-        self._lock.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def write(self, path: Path, data: bytes, expected: bytes | None) -> None:
         """Record the bytes as found, then replace the file atomically, keeping its mode.
@@ -141,6 +144,8 @@ class Journal:
         for path in dict.fromkeys(change.path for change in self._changes):
             try:
                 (restored if self._restore_one(path) else kept).append(path)
+            except ChangedMeanwhileError:
+                kept.append(path)
             except (OSError, JournalError) as error:
                 failed[path] = str(error)
         for change in reversed(self._changes):
@@ -164,7 +169,8 @@ class Journal:
         path, first = self.workspace / relative, self._first(relative)
         history = [change for change in self._changes if change.path == relative]
         foreign = any(later.before != earlier.after for earlier, later in itertools.pairwise(history))
-        now = _sha(path.read_bytes()) if path.is_file() and not path.is_symlink() else None
+        data = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+        now = _sha(data) if data is not None else None
         if now == first.before and not foreign:
             return True  # nothing to do; also after a crash between record and write
         if foreign or now not in {change.after for change in history}:
@@ -172,7 +178,7 @@ class Journal:
         if first.before is None:
             path.unlink()
             return True
-        self._writer.write(path, self._blob(first.before))
+        self._writer.write(path, self._blob(first.before), data)
         if first.mode is not None and first.mtime_ns is not None:
             path.chmod(first.mode)
             os.utime(path, ns=(path.stat().st_atime_ns, first.mtime_ns))
@@ -215,14 +221,14 @@ def latest(workspace: Path) -> Journal | None:
     """
     for folder in sorted(journals_dir().iterdir(), reverse=True):
         if _is_of(folder, workspace):
-            return Journal(folder, workspace)
+            return _open_ended(folder, workspace)
     return None
 
 
 def find(run_id: str, workspace: Path) -> Journal | None:
     """The journal of one run, if it has something to take back. Raises like `latest`."""
     folder = journals_dir() / run_id
-    return Journal(folder, workspace) if _is_of(folder, workspace) else None
+    return _open_ended(folder, workspace) if _is_of(folder, workspace) else None
 
 
 def _is_of(folder: Path, workspace: Path) -> bool:
@@ -233,12 +239,19 @@ def _is_of(folder: Path, workspace: Path) -> bool:
     return about.get("workspace") == str(workspace) and (folder / "changes.jsonl").is_file()
 
 
-def _take_lock(folder: Path) -> IO[str]:
-    lock = (folder / "live").open("a")
+def _open_ended(folder: Path, workspace: Path) -> Journal:
+    """The journal in `folder`, whose run must be over."""
+    os.close(_take_lock(folder))
+    return Journal(folder, workspace)
+
+
+def _take_lock(folder: Path) -> int:
+    """Descriptor of the locked file, which the kernel frees when the process dies."""
+    lock = os.open(folder / "live", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        lock.close()
+        os.close(lock)
         raise JournalError(f"the run {folder.name} is still going on", hint="wait, or stop it with Ctrl-C") from error
     return lock
 
@@ -246,7 +259,7 @@ def _take_lock(folder: Path) -> IO[str]:
 def _read_changes(log: Path) -> list[Change]:
     if not log.is_file():
         return []
-    changes = []
+    changes: list[Change] = []
     lines = log.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
         try:

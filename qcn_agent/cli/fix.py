@@ -1,17 +1,22 @@
 """`fix`: hand the issue to the daemon, show what it does, report how it ended."""
 
+import contextlib
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qcn_agent import config, paths
-from qcn_agent.errors import DaemonError, UsageError
+from qcn_agent.errors import DaemonDiedError, JournalError, UsageError
 from qcn_tools.environment import allowed_env
+
+if TYPE_CHECKING:
+    from qcn_agent.agent.journal import Journal
 
 
 @click.command("fix")
@@ -56,42 +61,66 @@ def command(
         "issue": read_issue(issue),
         "env": allowed_env(os.environ),
         "fix": dataclasses.asdict(settings.fix),
-        "model": str(model.expanduser().resolve()) if model else settings.model.path,
+        "model": str(model.expanduser().resolve()) if model else "",
         "seed": seed,
         "keep": keep,
         "dry_run": dry_run,
         "unsandboxed": unsandboxed,
     }
-    return _run(order, as_json=as_json)
+    return _run(order, settings.model.path, as_json=as_json)
 
 
-def _run(order: dict[str, Any], *, as_json: bool) -> int:
+def _run(order: dict[str, Any], model_path: str, *, as_json: bool) -> int:
+    from qcn_agent.agent import journal
     from qcn_agent.cli.view import make_view
     from qcn_agent.daemon import client
 
+    order["run_id"] = journal.new_run_id()
     with make_view(as_json=as_json, issue=order["issue"]) as view:
         view.say("connecting to the daemon")
-        with client.connect(view.say) as connection:
+        with client.connect(view.say, model_path) as connection:
             try:
                 outcome = connection.request("qcn/fix", order, lambda _, event: view.show(event))
-            except DaemonError as error:
-                raise DaemonError(f"{error}\n{take_back(order)}", hint=error.hint) from error
+            except DaemonDiedError as error:
+                raise DaemonDiedError(f"{error}\n{take_back(order)}", hint=error.hint) from error
     view.finish(outcome)
     return int(outcome["exit_code"])
 
 
-def take_back(order: Mapping[str, Any]) -> str:
-    """After the daemon died: put the tree back from the journal, and say so."""
-    from qcn_agent.agent import journal
+def take_back(order: Mapping[str, Any], patience_s: float = 5.0) -> str:
+    """After the daemon died: put the tree back from this run's own journal, and say so.
 
+    `patience_s`: how long the run may still seem to live, while the kernel clears away or the daemon puts back itself.
+    """
     if order["keep"]:
         return "What it had changed is still there; qcn-agent undo takes it back."
-    last = journal.latest(Path(order["workspace"]))
-    if last is None:
-        return "It had changed nothing."
-    result = last.restore()
-    left = f"; left alone, because they were changed since: {', '.join(result.kept)}" if result.kept else ""
-    return f"Put back from the journal: {', '.join(result.restored) or 'nothing'}{left}"
+    try:
+        last = _find_journal(order["run_id"], Path(order["workspace"]), patience_s)
+        if last is None:
+            return "It had changed nothing, or has put it back."
+        with contextlib.closing(last):
+            result = last.restore()
+    except (JournalError, OSError) as error:
+        return f"Nothing was put back: {error}. Try: qcn-agent undo"
+    parts = [f"Put back from the journal: {', '.join(result.restored) or 'nothing'}"]
+    if result.kept:
+        parts.append(f"left alone, because they were changed since: {', '.join(result.kept)}")
+    if result.failed:
+        parts.append(f"could not be put back: {', '.join(result.failed)}")
+    return "; ".join(parts)
+
+
+def _find_journal(run_id: str, workspace: Path, patience_s: float) -> "Journal | None":
+    from qcn_agent.agent import journal
+
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return journal.find(run_id, workspace)
+        except JournalError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.05)
 
 
 def read_issue(text: str) -> str:

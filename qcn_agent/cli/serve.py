@@ -25,15 +25,18 @@ def command(foreground: bool, model: Path | None) -> int:
     settings = config.load(user_file=paths.config_file(), flags=flags)
     if model is not None and not model.expanduser().exists():
         raise ModelNotFoundError(f"there is no {model}", hint="name a GGUF file, or leave --model out for qcn-mini")
-    return run_here(settings) if foreground else start_apart(settings)
+    return run_here(settings) if foreground else start_apart(settings, flags["model.path"] or "")
 
 
-def start_apart(settings: config.Config) -> int:
-    """Start the daemon in the background, unless it runs already, and load the model into it."""
+def start_apart(settings: config.Config, model_path: str) -> int:
+    """Start the daemon in the background, unless it runs already, and load a model into it.
+
+    That is the one at `model_path`; if that is empty, what the daemon has or is set to.
+    """
     from qcn_agent.daemon import client
 
-    with client.connect(click.echo) as connection:
-        loaded = connection.request("qcn/load", {"model": settings.model.path}, _show_phase)
+    with client.connect(click.echo, settings.model.path) as connection:
+        loaded = connection.request("qcn/load", {"model": model_path}, _show_phase)
         click.echo(f"process {connection.pid} serves {loaded['path']}")
     return 0
 
@@ -48,7 +51,7 @@ def run_here(settings: config.Config) -> int:
     from qcn_agent.daemon.services import Services
     from qcn_lsp import connect
 
-    lock = endpoint.take_lock()
+    lock = endpoint.take_lock(timeout_s=1.0)
     if lock is None:
         raise DaemonError("a daemon is running already", hint="qcn-agent status, or qcn-agent stop")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -1,10 +1,11 @@
 """`undo`: take back the last run, from its journal; needs no daemon and no git."""
 
+import contextlib
 from pathlib import Path
 
 import click
 
-from qcn_agent.errors import UsageError
+from qcn_agent.errors import JournalError, UsageError
 
 
 @click.command("undo")
@@ -12,17 +13,24 @@ from qcn_agent.errors import UsageError
 def command(workspace: Path) -> int:
     """Take back what the last run changed, byte by byte.
 
-    A file that you have changed since then is left alone and named; the exit code is 1 then.
+    A file that you have changed since then, or that can't be written, is left alone and named; the exit code is 1
+    then.
     """
     from qcn_agent.agent import journal
 
     root = workspace.expanduser().resolve()
-    last = journal.latest(root)
+    try:
+        last = journal.latest(root)
+    except JournalError as error:  # the run is still going on, or its journal is damaged
+        raise UsageError(f"can't take back: {error}", hint=error.hint) from error
     if last is None:
         raise UsageError(f"nothing to take back in {root}", hint="name the project with --workspace")
-    result = last.restore()
+    with contextlib.closing(last):
+        result = last.restore()
     for path in result.restored:
         click.echo(f"restored {path}")
     for path in result.kept:
         click.echo(f"left alone {path}: it was changed after the run")
-    return 1 if result.kept else 0
+    for path in result.failed:
+        click.echo(f"could not restore {path}", err=True)
+    return 1 if result.kept or result.failed else 0

@@ -1,4 +1,8 @@
-"""What a person sees of a run: a live view in a terminal, plain lines elsewhere, JSON lines for programs."""
+"""What a person sees of a run: a live view in a terminal, plain lines elsewhere, JSON lines for programs.
+
+What comes from a repository or a model may hold control characters, which would act on the terminal: `visible` is
+applied where a text enters a view that is read by people, and nowhere else.
+"""
 
 import contextlib
 import json
@@ -20,6 +24,8 @@ TITLES = {
     "no_patch": "[bold red]NO PATCH[/]",
     "budget": "[bold red]BUDGET USED UP[/]",
 }
+_C0 = {code: f"^{chr(code ^ 0x40)}" for code in (*range(0x20), 0x7F) if chr(code) not in "\n\t"}
+_CONTROLS = _C0 | dict.fromkeys(range(0x80, 0xA0), "\ufffd")
 
 
 class View(Protocol):
@@ -42,7 +48,7 @@ def make_view(*, as_json: bool, issue: str) -> Iterator[View]:
         yield JsonView()
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]issue[/]    {escape(first_line(issue))}")
+    console.print(f"[bold]issue[/]    {escape(first_line(visible(issue)))}")
     with LiveLine(console) as line:
         yield LineView(console, line)
 
@@ -98,6 +104,7 @@ class LineView:
 
     def say(self, text: str) -> None:
         """Show what is going on now: on the live line, or as a line of its own."""
+        text = visible(text)
         if not self._console.is_terminal and text.partition(":")[0] != self._line.phase.partition(":")[0]:
             self._console.print(f"         {escape(text)}")
         self._line.phase = text
@@ -106,10 +113,11 @@ class LineView:
         """Show one event."""
         shown = getattr(self, f"_show_{event['kind']}", None)
         if shown is not None:
-            shown(event["data"])
+            shown(visible(event["data"]))
 
     def finish(self, outcome: dict[str, Any]) -> None:
         """The diff, the verdict and what it cost."""
+        outcome = visible(outcome)
         parts: list[RenderableType] = []
         if outcome["diff"]:
             parts += ["", Syntax(outcome["diff"], "diff", theme="ansi_dark", background_color="default")]
@@ -175,6 +183,18 @@ class LineView:
             f"{speed:,.0f} tokens/s  {self._totals['num_generated_tokens']:,} generated"
             f"  {self._totals['num_reused_tokens']:,} reused"
         )
+
+
+def visible(value: Any) -> Any:
+    """`value` with every control character in its texts made visible, but newlines and tabs: `^[` for escape.
+
+    Texts are found in lists, tuples and dictionaries at any depth; CRLF becomes a newline.
+    """
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").translate(_CONTROLS)
+    if isinstance(value, dict):
+        return {visible(key): visible(entry) for key, entry in value.items()}
+    return [visible(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def first_line(text: str) -> str:

@@ -11,20 +11,25 @@ from typing import Any, TypeVar
 
 from qcn_agent import __version__
 from qcn_agent.daemon import endpoint, wire
-from qcn_agent.errors import DaemonError, QcnError, UsageError
+from qcn_agent.errors import DaemonDiedError, DaemonError, QcnError, UsageError
 
 START_TIMEOUT_S = 30.0
 MAX_LOG_BYTES = 8 << 20
+_STOP = "qcn-agent stop, then try again"
 Notify = Callable[[str, Any], None]
 T = TypeVar("T")
+
+
+class NobodyListensError(DaemonError):
+    """There is an address, but nobody answers there: the daemon has just died, or a new one is not ready yet."""
 
 
 class Client:
     """One connection. One request at a time; notifications that come meanwhile go to `on_notification`."""
 
-    def __init__(self, connection: socket.socket, pid: int, version: str) -> None:
+    def __init__(self, connection: socket.socket, frames: wire.FrameReader, pid: int, version: str) -> None:
         self._socket = connection
-        self._stream = connection.makefile("rb")
+        self._frames = frames
         self._next_id = 0
         self.pid = pid
         self.version = version
@@ -32,17 +37,19 @@ class Client:
     def request(self, method: str, params: Any, on_notification: Notify | None = None) -> Any:
         """Send a request and wait for its result.
 
-        Raises QcnError with the daemon's own message, hint and exit code; DaemonError when the daemon dies meanwhile.
-        KeyboardInterrupt cancels the request, waits until the daemon has confirmed it, and is raised again.
+        Raises QcnError with the daemon's own message, hint and exit code; DaemonDiedError when the connection is lost
+        meanwhile. KeyboardInterrupt cancels the request, waits until the daemon has confirmed it, and is raised again.
         """
         self._next_id += 1
         request_id = self._next_id
         self._send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         try:
-            return self._wait(request_id, on_notification)
+            answer = self._wait(request_id, on_notification)
         except KeyboardInterrupt:
             self._cancel(request_id)
             raise
+        self._frames.drop()
+        return _result(answer)
 
     def notify(self, method: str, params: Any) -> None:
         """Send a notification."""
@@ -50,7 +57,6 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
-        self._stream.close()
         self._socket.close()
 
     def __enter__(self) -> "Client":
@@ -59,26 +65,31 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _wait(self, request_id: int, on_notification: Notify | None) -> Any:
+    def _wait(self, request_id: int, on_notification: Notify | None) -> dict[str, Any]:
+        """The answer, which stays the next frame: should an interrupt fall here, `_cancel` must find it."""
         while True:
             try:
-                message = wire.read(self._stream)
-            except OSError as error:
+                message = self._frames.peek()
+            except (OSError, DaemonDiedError) as error:
                 raise _died(self.pid) from error
             if message is None:
                 raise _died(self.pid)
             if message.get("id") == request_id and "method" not in message:
-                return _result(message)
+                return message
             if on_notification is not None and "method" in message:
                 on_notification(message["method"], message.get("params"))
+            self._frames.drop()
 
     def _cancel(self, request_id: int) -> None:
-        self._send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
-        self._socket.settimeout(10.0)
+        """Returns when the answer is there, which is an error then, or after 10 s."""
         try:
+            self._send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
+            self._socket.settimeout(10.0)
             self._wait(request_id, None)
-        except (QcnError, OSError):
-            pass  # the answer to a cancelled request is an error
+            self._frames.drop()
+            self._socket.settimeout(None)
+        except DaemonError:
+            pass  # whoever interrupts does not care how it ends
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -87,42 +98,64 @@ class Client:
             raise _died(self.pid) from error
 
 
-def connect(on_wait: Callable[[str], None]) -> Client:
+def connect(on_wait: Callable[[str], None], model_path: str = "") -> Client:
     """A connection to the daemon, which is started if there is none; `on_wait` is told then.
 
-    A daemon of another version is replaced when it is idle; one that speaks another protocol is a DaemonError.
+    A daemon that is started has the model at `model_path`, absolute, for its own unless that is empty. A daemon of
+    another version is replaced when it is idle; one that speaks another protocol is a DaemonError.
     """
-    client = connect_to_running()
+    client = _connect_if_ready()
     if client is not None and client.version != __version__:
         client = _replace(client)
     if client is None:
         on_wait("starting the daemon")
-        client = _start_daemon()
+        client = _start_daemon(model_path)
     return client
 
 
 def connect_to_running() -> Client | None:
-    """A connection to the daemon that runs; None when there is none. Raises DaemonError when it refuses."""
+    """A connection to the daemon that runs; None when there is none.
+
+    Raises NobodyListensError when it can't be reached, DaemonError when it refuses or does not answer.
+    """
     where = endpoint.find()
     if where is None or not endpoint.is_locked():
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(wire.HELLO_TIMEOUT_S)
+        return _greet(connection, where)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _greet(connection: socket.socket, where: endpoint.Endpoint) -> Client:
+    frames = wire.FrameReader(connection.recv)
+    connection.settimeout(wire.HELLO_TIMEOUT_S)
+    try:
         connection.connect(where.socket)
         hello = {"protocol": wire.PROTOCOL, "version": __version__, "token": endpoint.read_token()}
         connection.sendall(wire.encode({"jsonrpc": "2.0", "method": "qcn/hello", "params": hello}))
-        with connection.makefile("rb", buffering=0) as stream:
-            reply = wire.read(stream, wire.MAX_HELLO_BYTES)
+        reply = frames.peek()
+    except (ConnectionError, FileNotFoundError, DaemonDiedError) as error:
+        raise NobodyListensError(f"the daemon (pid {where.pid}) can't be reached: {error}", hint=_STOP) from error
     except OSError as error:
-        connection.close()
-        raise DaemonError(f"the daemon (pid {where.pid}) does not answer: {error}", hint="qcn-agent stop") from error
-    if reply is None or "error" in reply:
-        connection.close()
-        message = reply["error"]["message"] if reply else "it hung up"
-        raise DaemonError(f"the daemon refused the connection: {message}", hint="qcn-agent stop, then try again")
+        raise DaemonError(f"the daemon (pid {where.pid}) does not answer: {error}", hint=_STOP) from error
+    if reply is None:
+        raise NobodyListensError(f"the daemon (pid {where.pid}) hung up", hint=_STOP)
+    if "error" in reply:
+        raise DaemonError(f"the daemon refused the connection: {reply['error']['message']}", hint=_STOP)
+    frames.drop()
     connection.settimeout(None)
-    return Client(connection, int(reply["params"]["pid"]), str(reply["params"]["version"]))
+    return Client(connection, frames, int(reply["params"]["pid"]), str(reply["params"]["version"]))
+
+
+def _connect_if_ready() -> Client | None:
+    """None, too, while a daemon has the lock but does not listen yet."""
+    try:
+        return connect_to_running()
+    except NobodyListensError:
+        return None
 
 
 def _replace(old: Client) -> Client | None:
@@ -139,7 +172,7 @@ def wait_until_gone(timeout_s: float = 15.0) -> None:
     _poll(lambda: not endpoint.is_locked(), timeout_s, "the daemon does not end")
 
 
-def _start_daemon() -> Client:
+def _start_daemon(model_path: str) -> Client:
     with _fresh_log().open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "qcn_agent", "serve", "--foreground"],
@@ -148,16 +181,20 @@ def _start_daemon() -> Client:
             stderr=log,
             cwd="/",
             start_new_session=True,
-            env=_daemon_environment(),
+            env=_daemon_environment(model_path),
         )
 
     def answer() -> Client | None:
-        client = connect_to_running()
-        if client is None and process.poll() is not None and not endpoint.is_locked():
+        alive = process.poll() is None
+        client = _connect_if_ready() if alive else connect_to_running()
+        if client is None and not alive and not endpoint.is_locked():
             raise DaemonError(f"the daemon did not start (exit {process.returncode}): {_last_log_line()}", hint=_see())
         return client
 
-    return _poll(answer, START_TIMEOUT_S, "the daemon does not come up")
+    client = _poll(answer, START_TIMEOUT_S, "the daemon does not come up")
+    if client.pid != process.pid:
+        process.terminate()  # someone else's was faster; ours must not take its place when it is stopped
+    return client
 
 
 def _fresh_log() -> Path:
@@ -168,9 +205,14 @@ def _fresh_log() -> Path:
     return log
 
 
-def _daemon_environment() -> dict[str, str]:
-    """The client's environment less what would let a project's folder replace our modules."""
-    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
+def _daemon_environment(model_path: str) -> dict[str, str]:
+    """The client's environment less what would let a project's folder replace our modules.
+
+    The daemon starts in another folder, so paths become absolute here.
+    """
+    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
+    places = {"QCN_MODEL_PATH": model_path, "QCN_AGENT_HOME": os.environ.get("QCN_AGENT_HOME", "")}
+    return kept | {key: str(Path(value).absolute()) for key, value in places.items() if value}
 
 
 def _poll(attempt: Callable[[], T | None], timeout_s: float, failure: str) -> T:
@@ -193,8 +235,8 @@ def _result(message: dict[str, Any]) -> Any:
     raise raised
 
 
-def _died(pid: int) -> DaemonError:
-    return DaemonError(f"the daemon (pid {pid}) died in the middle of the work: {_last_log_line()}", hint=_see())
+def _died(pid: int) -> DaemonDiedError:
+    return DaemonDiedError(f"the daemon (pid {pid}) died in the middle of the work: {_last_log_line()}", hint=_see())
 
 
 def _see() -> str:

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -85,24 +86,35 @@ def read_token() -> str:
         raise DaemonError(f"can't read the daemon's token: {error}", hint="is it another user's daemon?") from error
 
 
-def take_lock() -> IO[str] | None:
-    """Become the only daemon: the open lock file to hold on to, or None when another one lives."""
+def take_lock(timeout_s: float = 0.0) -> IO[str] | None:
+    """Become the only daemon: the open lock file to hold on to, or None when another one lives.
+
+    What a daemon that was killed has left is forgotten. Without a daemon, a lock that is taken is one that a client
+    looks at just now: a starting daemon waits a little (`timeout_s`).
+    """
     file = (paths.state_dir() / "daemon.lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
+    deadline = time.monotonic() + timeout_s
+    while not _locked(file, fcntl.LOCK_EX):
+        if time.monotonic() >= deadline:
+            file.close()
+            return None
+        time.sleep(0.02)
+    withdraw()
     return file
 
 
 def is_locked() -> bool:
-    """Whether a daemon lives."""
-    lock = take_lock()
-    if lock is None:
-        return True
-    lock.close()
-    return False
+    """Whether a daemon lives. Looks at the lock by sharing it for a moment, so clients don't see one another."""
+    with (paths.state_dir() / "daemon.lock").open("a") as file:
+        return not _locked(file, fcntl.LOCK_SH)
+
+
+def _locked(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write_private(path: Path, text: str) -> None:

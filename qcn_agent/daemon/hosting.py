@@ -3,21 +3,20 @@
 import asyncio
 import contextlib
 import dataclasses
-import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from qcn_agent import gguf
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.engine import Engine
+from qcn_agent.engine.engine import Engine, scalar_metadata
 from qcn_agent.engine.generator import Generator
-from qcn_agent.errors import PromptError, QcnError, UsageError
+from qcn_agent.errors import DaemonError, PromptError, RequestCancelledError, UsageError
 from qcn_agent.models.embedded import embedded_model_path
 from qcn_prompts import Profile, load, names
 
-logger = logging.getLogger(__name__)
 DEFAULT_PROFILE = "qwen3_coder"
 Say = Callable[[str], None]
 
@@ -59,29 +58,76 @@ class Hosted:
     profile: Profile
 
 
+class Slot:
+    """The one place for a model: it is on its way into memory, or there. Event loop only, but for `abandoned`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_users = 0  # those who wait for it included
+        self.abandoned = False  # nobody waits any more: the load, in its thread, gives up
+        self.loading: asyncio.Task[Hosted]
+        self._listeners: list[Say] = []
+
+    def begin(self, load: Coroutine[Any, Any, Hosted]) -> None:
+        """Start `load`, which nobody's cancellation reaches."""
+        self.loading = asyncio.create_task(load)
+        self.loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # there may be no user left
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether it is still on its way."""
+        return not self.loading.done()
+
+    def enter(self, say: Say) -> None:
+        """Become a user, who is told how the load goes on."""
+        self.num_users += 1
+        self._listeners.append(say)
+
+    def leave(self, say: Say) -> None:
+        """Stop being a user. The last one who leaves before the model is there ends its load."""
+        self.num_users -= 1
+        self._listeners.remove(say)
+        if not self.num_users and self.is_loading:
+            self.abandoned = True
+
+    async def settled(self) -> None:
+        """Wait until it is loaded or has failed; being cancelled meanwhile does not touch the load."""
+        await asyncio.wait({self.loading})
+
+    def tell(self, text: str) -> None:
+        """Tell all users."""
+        for say in self._listeners:
+            say(text)
+
+
 class ModelHost:
-    """At most one model at a time. Used on the event loop's thread; loading happens beside it."""
+    """At most one model at a time. Used on the event loop's thread; loading happens beside it.
+
+    A load is a task of the host, not of who asked first: whatever is cancelled, the next load begins when the memory
+    of the one before is free.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
-        self._hosted: Hosted | None = None
-        self._lock = asyncio.Lock()
-        self._num_users = 0
-        self._loading = ""
+        self._slot: Slot | None = None
+        self._closed = False
 
     @contextlib.asynccontextmanager
     async def use(self, path: str, say: Say) -> AsyncIterator[Hosted]:
         """The model at `path` (empty: the loaded one, else the configured one), for as long as the block lasts.
 
-        Raises UsageError when another model is loaded and in use, ModelError when it can't be loaded.
+        Raises UsageError when another model is loaded and in use; ModelError or PromptError when it can't be used,
+        and if that shows in its header, the model that was there stays.
         """
-        async with self._lock:
-            hosted = await self._ensure(self._wanted(path), say)
-            self._num_users += 1
+        slot = await self._slot_for(path, say)
+        slot.enter(say)
         try:
-            yield hosted
+            if slot.is_loading:
+                say(f"loading {slot.path.name}")
+            await slot.settled()
+            yield slot.loading.result()
         finally:
-            self._num_users -= 1
+            slot.leave(say)
 
     async def load(self, path: str, say: Say) -> Path:
         """Load the model at `path` (empty: the configured one) and keep it. Raises like `use`."""
@@ -90,60 +136,97 @@ class ModelHost:
 
     def status(self) -> dict[str, Any]:
         """The model's part of the status, as JSON values."""
-        if self._loading:
-            return {"state": "loading", "path": self._loading}
-        if self._hosted is None:
+        slot = self._slot
+        if slot is None:
             return {"state": "none", "path": str(self._wanted(""))}
-        status = dataclasses.asdict(self._hosted.engine.status())
-        return {"state": "loaded", "profile": self._hosted.profile.id, "num_users": self._num_users, **status}
+        if slot.is_loading:
+            return {"state": "loading", "path": str(slot.path)}
+        hosted = slot.loading.result()
+        status = dataclasses.asdict(hosted.engine.status())
+        return {"state": "loaded", "profile": hosted.profile.id, "num_users": slot.num_users, **status}
 
     async def close(self) -> None:
-        """Unload."""
-        hosted, self._hosted = self._hosted, None
-        if hosted is not None:
-            await asyncio.to_thread(hosted.engine.close)
+        """Unload, for good; a load that is going on is given up."""
+        self._closed = True
+        while (slot := self._slot) is not None:
+            if slot.is_loading:
+                slot.abandoned = True
+                await slot.settled()
+            else:
+                self._slot = None
+                await asyncio.to_thread(slot.loading.result().engine.close)
 
     def _wanted(self, path: str) -> Path:
         if path:
             return Path(path).expanduser().resolve()
-        if self._hosted is not None:
-            return self._hosted.path
+        if self._slot is not None and not self._slot.is_loading:
+            return self._slot.path
         return Path(self._config.path).expanduser().resolve() if self._config.path else embedded_model_path()
 
-    async def _ensure(self, path: Path, say: Say) -> Hosted:
-        if self._hosted is not None and self._hosted.path == path:
-            return self._hosted
-        if self._num_users and self._hosted is not None:
-            raise UsageError(
-                f"the daemon is using {self._hosted.path.name}, so it can't load {path.name}",
-                hint="wait until its runs have ended, or: qcn-agent stop",
-            )
-        await self.close()
-        say(f"loading {path.name}")
-        self._loading = str(path)
+    async def _slot_for(self, path: str, say: Say) -> Slot:
+        """The slot with the wanted model, in which its load may have just begun."""
+        while (slot := self._slot) is not None:
+            wanted = self._wanted(path)
+            if slot.path == wanted and not slot.abandoned:
+                return slot
+            if not slot.is_loading:
+                if slot.num_users:
+                    raise _in_use(slot.path, wanted)
+                break
+            say(f"waiting for {slot.path.name}")
+            await slot.settled()
+        if self._closed:
+            raise DaemonError("the daemon is ending", hint="try again")
+        self._slot = Slot(self._wanted(path))
+        self._slot.begin(self._load(self._slot, slot))
+        return self._slot
+
+    async def _load(self, slot: Slot, old: Slot | None) -> Hosted:
+        stays = old
         try:
-            self._hosted = await self._load(path, say)
-        finally:
-            self._loading = ""
-        return self._hosted
+            profile = await asyncio.to_thread(_profile_of, slot.path)
+            if old is not None and not slot.abandoned:
+                stays = None
+                await asyncio.to_thread(old.loading.result().engine.close)
+            engine = await asyncio.to_thread(self._load_engine, slot, asyncio.get_running_loop())
+            if slot.abandoned:
+                await asyncio.to_thread(engine.close)
+                raise _unwanted(slot.path)
+        except BaseException:
+            self._slot = stays
+            raise
+        return Hosted(slot.path, engine, profile)
 
-    async def _load(self, path: Path, say: Say) -> Hosted:
-        loop = asyncio.get_running_loop()
-
+    def _load_engine(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> Engine:
+        """Runs in a thread of its own."""
         shown = 0
 
-        def progress(fraction: float) -> None:
+        def progress(fraction: float) -> bool:
             nonlocal shown
             if int(fraction * 20) > shown:  # llama.cpp reports every tensor
                 shown = int(fraction * 20)
-                loop.call_soon_threadsafe(say, f"loading {path.name}: {fraction:.0%}")
+                loop.call_soon_threadsafe(slot.tell, f"loading {slot.path.name}: {fraction:.0%}")
+            return not slot.abandoned
 
-        engine = await asyncio.to_thread(Engine.load, self._config, path, on_progress=progress)
-        try:
-            return Hosted(path, engine, choose_profile(engine.metadata))
-        except QcnError:
-            await asyncio.to_thread(engine.close)
-            raise
+        if slot.abandoned:
+            raise _unwanted(slot.path)
+        return Engine.load(self._config, slot.path, on_progress=progress)
+
+
+def _profile_of(path: Path) -> Profile:
+    """The words for the model at `path`, from its header. Raises ModelError and PromptError."""
+    return choose_profile(scalar_metadata(gguf.check(path)[0]))
+
+
+def _in_use(loaded: Path, wanted: Path) -> UsageError:
+    return UsageError(
+        f"the daemon is using {loaded.name}, so it can't load {wanted.name}",
+        hint="wait until its runs have ended, or: qcn-agent stop",
+    )
+
+
+def _unwanted(path: Path) -> RequestCancelledError:
+    return RequestCancelledError(f"loading {path.name} was given up")
 
 
 def choose_profile(metadata: Mapping[str, str]) -> Profile:

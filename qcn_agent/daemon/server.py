@@ -88,7 +88,7 @@ async def _read_hello(reader: asyncio.StreamReader) -> dict[str, Any]:
         line = await reader.readuntil(b"\r\n")
         if line == b"\r\n":
             break
-        if line.lower().startswith(b"content-length:"):
+        if wire.is_length(line):
             length = wire.content_length(line, wire.MAX_HELLO_BYTES)
     if length is None:
         raise DaemonError("the first message has no length")

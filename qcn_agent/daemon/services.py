@@ -5,13 +5,14 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qcn_agent import __version__, paths
 from qcn_agent.agent.events import Emit, RunEvent
@@ -19,12 +20,14 @@ from qcn_agent.agent.fix import FixRequest, FixRun
 from qcn_agent.agent.outcome import Outcome
 from qcn_agent.config import Config, FixConfig
 from qcn_agent.daemon.hosting import Host, ModelHost
-from qcn_agent.errors import UsageError
+from qcn_agent.errors import DaemonError, UsageError
 from qcn_tools.environment import find_test_command
 from qcn_tools.process import CommandRunner
 from qcn_tools.sandbox import probe
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+_RUN_ID = re.compile(r"[0-9a-f-]{22}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class FixOrder:
     keep: bool = False
     dry_run: bool = False
     unsandboxed: bool = False
+    run_id: str = ""  # the client's name for the run, by which it finds the journal should we die
 
     @classmethod
     def from_json(cls, params: Mapping[str, Any]) -> "FixOrder":
@@ -54,6 +58,8 @@ class FixOrder:
             raise UsageError(f"{order.workspace!r} is not a directory", hint="name an existing one with --workspace")
         if not order.issue.strip():
             raise UsageError("the issue is empty", hint="say in a sentence what is wrong")
+        if order.run_id and not _RUN_ID.fullmatch(order.run_id):
+            raise UsageError(f"{order.run_id!r} is no run id", hint="are both sides the same version?")
         return order
 
 
@@ -82,6 +88,7 @@ class Services:
         self._num_clients = 0
         self._workspaces: dict[Path, str] = {}
         self._runs: set[asyncio.Task[Any]] = set()
+        self._cancelled: set[asyncio.Task[Any]] = set()
 
     @contextlib.contextmanager
     def client(self) -> Iterator[None]:
@@ -95,15 +102,21 @@ class Services:
 
     async def fix(self, order: FixOrder, emit: Emit) -> Outcome:
         """Run `fix`. Raises QcnError; cancelling leaves the tree as found and frees the model at once."""
+        if self.stopping.is_set():
+            raise DaemonError("the daemon is ending", hint="try again")
         root = Path(order.workspace).resolve()
-        with self._reserved(root), self._running():
-            runner = CommandRunner(unsandboxed=order.unsandboxed, hidden=(paths.state_dir(),))
-            async with self.host.use(order.model, lambda text: emit(RunEvent("phase", {"text": text}))) as hosted:
-                config = FixConfig(**order.fix)
-                command = await find_test_command(root, order.env, runner, tests=config.tests)
-                request = FixRequest(root, order.issue, config, order.seed, order.keep, order.dry_run)
-                run = FixRun(request, hosted.engine, hosted.profile, runner, command, emit)
-                return await run.run()
+        with self._reserved(root):
+            return await self._owned(self._fix(root, order, emit))
+
+    async def _fix(self, root: Path, order: FixOrder, emit: Emit) -> Outcome:
+        config = FixConfig(**order.fix)
+        runner = CommandRunner(unsandboxed=order.unsandboxed, hidden=(paths.state_dir(),))
+        if not order.unsandboxed:
+            await runner.succeeds(("true",), root, {})  # no jail, no run: said before a model is loaded for nothing
+        command = await find_test_command(root, order.env, runner, tests=config.tests)
+        async with self.host.use(order.model, lambda text: emit(RunEvent("phase", {"text": text}))) as hosted:
+            request = FixRequest(root, order.issue, config, order.seed, order.keep, order.dry_run, order.run_id)
+            return await FixRun(request, hosted.engine, hosted.profile, runner, command, emit).run()
 
     def status(self) -> dict[str, Any]:
         """What `qcn-agent status` shows, as JSON values."""
@@ -123,9 +136,8 @@ class Services:
         """Stop the daemon: at once, or only when nothing runs. Returns whether it stops."""
         if if_idle and self._runs:
             return False
-        for task in self._runs:
-            task.cancel()
         self.stopping.set()
+        self._cancel(*self._runs)
         return True
 
     async def watch_idleness(self, poll_s: float = 1.0) -> None:
@@ -139,8 +151,7 @@ class Services:
 
     async def close(self) -> None:
         """Cancel what runs, wait until it has cleaned up, and unload the model."""
-        for task in self._runs:
-            task.cancel()
+        self._cancel(*self._runs)
         if self._runs:
             await asyncio.wait(self._runs, timeout=10.0)
         await self.host.close()
@@ -156,11 +167,24 @@ class Services:
         finally:
             del self._workspaces[root]
 
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        tasks = {task for task in (asyncio.current_task(),) if task is not None}
-        self._runs |= tasks
-        try:
-            yield
-        finally:
-            self._runs -= tasks
+    async def _owned(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` in a task of its own: whoever cancels, and however often, it is cancelled once and waited for."""
+        run = asyncio.create_task(work)
+        self._runs.add(run)
+        run.add_done_callback(self._forget)
+        while not run.done():
+            try:
+                await asyncio.wait({run})
+            except asyncio.CancelledError:
+                self._cancel(run)
+        return run.result()
+
+    def _cancel(self, *runs: asyncio.Task[Any]) -> None:
+        """A second cancellation would break into the putting back that the first one began."""
+        for run in set(runs) - self._cancelled:
+            self._cancelled.add(run)
+            run.cancel()
+
+    def _forget(self, run: asyncio.Task[Any]) -> None:
+        self._runs.discard(run)
+        self._cancelled.discard(run)

@@ -8,15 +8,18 @@ After that both sides speak JSON-RPC as LSP frames it.
 """
 
 import json
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-from qcn_agent.errors import DaemonError
+from qcn_agent.errors import DaemonDiedError, DaemonError
 
 PROTOCOL = 1
 MAX_HELLO_BYTES = 4096
+MAX_HEAD_BYTES = 4096
 MAX_FRAME_BYTES = 64 << 20
 HELLO_TIMEOUT_S = 5.0
 UNAUTHORIZED, INCOMPATIBLE = -32050, -32051
+_CHUNK_BYTES = 1 << 16
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -25,28 +28,56 @@ def encode(message: dict[str, Any]) -> bytes:
     return b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-class ByteStream(Protocol):
-    """What `read` needs of a blocking stream."""
+class FrameReader:
+    """Frames from a blocking source. Whatever interrupts it, even KeyboardInterrupt, loses no byte: just go on.
 
-    def readline(self, size: int, /) -> bytes:
-        """A line, or at most `size` bytes of it."""
+    `receive` gives at most so many bytes, none at the end: `socket.recv`.
+    """
 
-    def read(self, size: int, /) -> bytes | None:
-        """At most `size` bytes."""
+    def __init__(self, receive: Callable[[int], bytes], max_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._end = 0
+
+    def peek(self) -> dict[str, Any] | None:
+        """The next frame, which stays the next one until `drop`; None at a clean end.
+
+        Raises DaemonError for anything malformed, DaemonDiedError for an end in the middle.
+        """
+        while (frame := self._frame()) is None:
+            num_bytes = len(self._buffer)
+            # From the socket into the buffer within C: an interrupt comes before or after, never in between.
+            next(map(self._buffer.extend, map(self._receive, (_CHUNK_BYTES,))))
+            if len(self._buffer) == num_bytes:
+                if num_bytes:
+                    raise DaemonDiedError("the connection broke in the middle of a message")
+                return None
+        return frame
+
+    def drop(self) -> None:
+        """Go on to the frame after the one that `peek` gave."""
+        del self._buffer[: self._end]
+
+    def _frame(self) -> dict[str, Any] | None:
+        """The frame at the start of the buffer, if it is all there."""
+        head_end = self._buffer.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
+        if head_end < 0:
+            if len(self._buffer) >= MAX_HEAD_BYTES:
+                raise DaemonError("received a message without a proper header")
+            return None
+        lines = bytes(self._buffer[:head_end]).split(b"\r\n")
+        lengths = [content_length(line, self._max_bytes) for line in lines if is_length(line)]
+        if not lengths:
+            raise DaemonError("received a message without a length")
+        begin = head_end + 4
+        self._end = begin + lengths[-1]
+        return _decode(self._buffer[begin : self._end]) if len(self._buffer) >= self._end else None
 
 
-def read(stream: ByteStream, max_bytes: int = MAX_FRAME_BYTES) -> dict[str, Any] | None:
-    """The next frame from a blocking stream; None at a clean end. Raises DaemonError for anything malformed."""
-    length = None
-    while line := stream.readline(1024):
-        if line == b"\r\n":
-            if length is None:
-                break
-            return _decode(_read_exactly(stream, length))
-        length = content_length(line, max_bytes) if line.lower().startswith(b"content-length:") else length
-    if length is None and not line:
-        return None
-    raise DaemonError("the connection broke in the middle of a message")
+def is_length(line: bytes) -> bool:
+    """Whether a header line announces the length."""
+    return line.lower().startswith(b"content-length:")
 
 
 def content_length(header: bytes, max_bytes: int) -> int:
@@ -60,17 +91,7 @@ def content_length(header: bytes, max_bytes: int) -> int:
     return length
 
 
-def _read_exactly(stream: ByteStream, length: int) -> bytes:
-    data = b""
-    while len(data) < length:  # an unbuffered stream returns what has come so far
-        part = stream.read(length - len(data))
-        if not part:
-            raise DaemonError("the connection broke in the middle of a message")
-        data += part
-    return data
-
-
-def _decode(body: bytes) -> dict[str, Any]:
+def _decode(body: bytes | bytearray) -> dict[str, Any]:
     try:
         message = json.loads(body)
     except ValueError as error:

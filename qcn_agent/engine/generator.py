@@ -117,3 +117,6 @@ class Generator(Protocol):
 
         Raises ContextFullError when prompt + max_new_tokens exceed n_ctx, EngineError when evaluation fails.
         """
+
+    def drop_session(self, name: str) -> None:
+        """Forget a conversation; what other sessions share stays."""

@@ -1,16 +1,21 @@
 """The command line: help, usage errors, exit codes; nothing heavy is imported for them."""
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qcn_agent.agent.journal import Journal
+from qcn_agent.agent.journal import Journal, new_run_id
 from qcn_agent.cli.fix import read_issue, take_back
 from qcn_agent.cli.main import COMMANDS, run
 from qcn_agent.errors import UsageError
+from tests.fakes.daemon import RunningDaemon
+
+Start = Callable[..., RunningDaemon]
 
 
 def qcn(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -99,9 +104,9 @@ def test_stop_without_a_daemon_is_fine() -> None:
 def test_undo_restores_and_names_what_it_leaves(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files that were changed after the run stay, with exit code 1; without such files it is 0."""
     original = (project / "calc.py").read_bytes()
-    journal = Journal.create(project, "x")
-    journal.write(project / "calc.py", b"one")
-    journal.write(project / "new.py", b"two")
+    with contextlib.closing(Journal.create(project, "x")) as journal:
+        journal.write(project / "calc.py", b"one", original)
+        journal.write(project / "new.py", b"two", None)
     (project / "new.py").write_bytes(b"mine")
 
     assert run(["undo", "--workspace", str(project)]) == 1
@@ -112,15 +117,89 @@ def test_undo_restores_and_names_what_it_leaves(project: Path, capsys: pytest.Ca
     assert run(["undo", "--workspace", str(project)]) == 2
 
 
+def test_undo_waits_for_the_end_of_a_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While a run is going on its changes are its own: exit code 2 and what to do, and the tree stays."""
+    original = (project / "calc.py").read_bytes()
+    with contextlib.closing(Journal.create(project, "x")) as journal:
+        journal.write(project / "calc.py", b"one", original)
+
+        assert run(["undo", "--workspace", str(project)]) == 2
+
+        assert "Ctrl-C" in capsys.readouterr().err
+        assert (project / "calc.py").read_bytes() == b"one"
+    assert run(["undo", "--workspace", str(project)]) == 0
+    assert (project / "calc.py").read_bytes() == original
+
+
+@pytest.mark.parametrize("arguments", [("undo",), ("fix", "x"), ("status",)])
+def test_error_of_the_system_is_a_line(
+    arguments: tuple[str, ...], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A home that can't be used, as with a full or broken disk: said without a traceback."""
+    home.write_text("a file where a folder should be")
+
+    with contextlib.chdir(tmp_path):
+        assert run(arguments) == 1
+
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("qcn-agent: ")
+
+
+def crashed_run(project: Path, contents: bytes) -> str:
+    """A run that has written calc.py and then died; its name."""
+    with contextlib.closing(Journal.create(project, "x")) as journal:
+        journal.write(project / "calc.py", contents, (project / "calc.py").read_bytes())
+        return journal.run_id
+
+
+def died(project: Path, run_id: str, *, keep: bool = False) -> str:
+    """What the client says and does when the daemon has died in the run `run_id`."""
+    return take_back({"workspace": str(project), "keep": keep, "run_id": run_id}, patience_s=0.1)
+
+
 def test_dead_daemon_is_cleaned_up_after(project: Path) -> None:
     """The client puts back what a daemon had changed when it died, unless the user wants to keep it."""
     original = (project / "calc.py").read_bytes()
-    Journal.create(project, "x").write(project / "calc.py", b"half-done")
+    run_id = crashed_run(project, b"half-done")
 
-    assert "qcn-agent undo" in take_back({"workspace": str(project), "keep": True})
+    assert "qcn-agent undo" in died(project, run_id, keep=True)
     assert (project / "calc.py").read_bytes() == b"half-done"
-    assert "calc.py" in take_back({"workspace": str(project), "keep": False})
+    assert "calc.py" in died(project, run_id)
     assert (project / "calc.py").read_bytes() == original
+
+
+def test_dead_daemon_costs_no_earlier_run(project: Path) -> None:
+    """A crash before the first change leaves alone what an earlier run did and the user has accepted."""
+    crashed_run(project, b"accepted")
+
+    assert "nothing" in died(project, new_run_id())
+    assert (project / "calc.py").read_bytes() == b"accepted"
+
+
+def test_run_that_lives_on_without_us_is_left_alone(project: Path) -> None:
+    """The connection was lost but the run goes on: it is not undone under its hands, and that is said."""
+    with contextlib.closing(Journal.create(project, "x")) as journal:
+        journal.write(project / "calc.py", b"working", (project / "calc.py").read_bytes())
+
+        assert "still going on" in died(project, journal.run_id)
+        assert (project / "calc.py").read_bytes() == b"working"
+
+
+def asked_for(daemon: RunningDaemon, project: Path, *options: str) -> list[str]:
+    """The models that `fix` with these options asked the daemon for."""
+    run(["fix", "clamp is wrong", "--workspace", str(project), "--max-attempts", "1", "--json", *options])
+    return daemon.host.loaded
+
+
+def test_configured_model_is_not_forced_on_a_running_daemon(
+    daemon: Start, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the daemon was started with stays; only --model asks for another one, by an absolute path."""
+    monkeypatch.setenv("QCN_MODEL_PATH", "configured.gguf")
+    monkeypatch.chdir(tmp_path)
+    running = daemon()
+
+    assert asked_for(running, project) == [""]
+    assert asked_for(running, project, "--model", "near.gguf") == ["", str(tmp_path / "near.gguf")]
 
 
 def test_issue_comes_from_text_or_a_file(tmp_path: Path) -> None:

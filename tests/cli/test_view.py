@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from qcn_agent.agent.outcome import Outcome, Totals
-from qcn_agent.cli.view import JsonView, LineView, LiveLine, first_line
+from qcn_agent.cli.view import JsonView, LineView, LiveLine, first_line, visible
 
 FAILED = {
     "ran": True,
@@ -112,6 +112,43 @@ def test_json_view_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert [json.loads(line)["kind"] for line in captured.err.splitlines()] == ["phase", "tests"]
     assert json.loads(captured.out)["exit_code"] == 0
+
+
+HOSTILE = "a\x1b[2J\x07b\x9b31mc\rd\x7f\ttab\r\nnext"
+
+
+def test_visible() -> None:
+    """Control characters in texts at any depth are shown, not obeyed; newlines, tabs and numbers stay."""
+    shown_text = "a^[[2J^Gb\ufffd31mc^Md^?\ttab\nnext"
+    assert visible({HOSTILE: [(HOSTILE, 1), None, True]}) == {shown_text: [[shown_text, 1], None, True]}
+
+
+def test_all_control_characters() -> None:
+    """Of all C0 and C1 characters only newline and tab pass."""
+    every = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+    assert [c for c in visible(every) if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0] == ["\t", "\n"]
+    assert visible("é 日本 🙂") == "é 日本 🙂"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_from_the_repository_acts_on_the_terminal(terminal: bool) -> None:
+    """Escapes in tests, diffs, prose, calls, answers and reasons reach the screen as text only."""
+    events: list[dict[str, Any]] = [
+        {"kind": "phase", "data": {"text": HOSTILE}},
+        {"kind": "tests", "data": FAILED | {"failures": [[HOSTILE, HOSTILE]]}},
+        {"kind": "text", "data": {"text": HOSTILE}},
+        {"kind": "usage", "data": {"num_reused_tokens": 5, "num_generated_tokens": 7, "decode_tokens_per_s": 9.0}},
+        {"kind": "call", "data": {"tool": HOSTILE, "arguments": dict.fromkeys(EDIT, HOSTILE)}},
+        {"kind": "observation", "data": {"kind": "error", "ok": False, "text": HOSTILE}},
+        {"kind": "restored", "data": {"paths": [HOSTILE], "left_alone": []}},
+    ]
+    diff = f"--- a/{HOSTILE}\n+++ b/x\n@@ -1 +1 @@\n-{HOSTILE}\n+{HOSTILE}\n"
+    outcome = Outcome("fixed", HOSTILE, diff, True, "r", (HOSTILE,), Totals())
+
+    text = shown(events, outcome, force_terminal=terminal, color_system="standard" if terminal else None)
+
+    assert not any(control in text for control in ("\x1b[2J", "\x07", "\x9b", "\x7f", "c\rd"))
+    assert text.count("^G") >= 10
 
 
 def test_first_line_is_short() -> None:

@@ -1,6 +1,8 @@
 """The files by which clients find the daemon: private, exclusive, gone at the end."""
 
+import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,54 @@ def test_lock_is_held_once() -> None:
     assert endpoint.is_locked()
     first.close()
     assert not endpoint.is_locked()
+
+
+def test_looking_disturbs_nobody(home: Path) -> None:
+    """Clients that look at the same time don't take one another for a daemon."""
+    endpoint.take_lock().close()  # type: ignore[union-attr]
+    with (home / "state" / "daemon.lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+
+        assert not endpoint.is_locked()
+
+
+def test_starting_daemon_gets_the_lock_while_clients_look() -> None:
+    """However many clients look at the lock all the time, each start succeeds."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            endpoint.is_locked()
+
+    watchers = [threading.Thread(target=look) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    locks = []
+    for _ in range(30):
+        locks.append(endpoint.take_lock(timeout_s=10))
+        if lock := locks[-1]:
+            lock.close()
+    stop.set()
+    for watcher in watchers:
+        watcher.join(10)
+
+    assert None not in locks
+
+
+def test_lock_of_a_living_daemon_is_waited_for_in_vain() -> None:
+    """The wait has an end."""
+    with endpoint.take_lock() as lock:  # type: ignore[union-attr]
+        assert endpoint.take_lock(timeout_s=0.05) is None
+        assert not lock.closed
+
+
+def test_new_daemon_forgets_what_a_killed_one_left() -> None:
+    """With the lock comes a clean slate: no client may be led to a dead socket."""
+    endpoint.new_token()
+    endpoint.publish(endpoint.Endpoint(1, "/s", "0"))
+
+    with endpoint.take_lock():  # type: ignore[union-attr]
+        assert endpoint.find() is None
 
 
 def test_withdraw_leaves_no_trace() -> None:

@@ -1,16 +1,85 @@
 """The model in memory: loaded once, swapped when idle, refused when busy; and which words it gets."""
 
+import asyncio
+import random
 import shutil
+import struct
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qcn_agent.config import ModelConfig
 from qcn_agent.daemon.hosting import ModelHost, choose_profile
-from qcn_agent.errors import ModelNotFoundError, PromptError, UsageError
+from qcn_agent.engine.engine import Engine
+from qcn_agent.errors import (
+    DaemonError,
+    ModelFormatError,
+    ModelNotFoundError,
+    PromptError,
+    RequestCancelledError,
+    UsageError,
+)
 from qcn_agent.models.embedded import embedded_model_path
 
 CONFIG = ModelConfig(n_ctx=512, max_sessions=1, max_snapshots=2)
+
+
+def quiet(_: str) -> None:
+    """Listens to nothing."""
+
+
+def gguf_of(architecture: str) -> bytes:
+    """A whole GGUF file without tensors: version 3 and the architecture."""
+    key = b"general.architecture"
+    pair = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(architecture)) + architecture.encode()
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + pair
+
+
+class Counted:
+    """How many models are in memory or on their way, the most there ever were, and how many loads began."""
+
+    def __init__(self) -> None:
+        self.num_models = self.most = self.num_loads = 0
+        self._lock = threading.Lock()
+
+    def add(self, number: int) -> None:
+        """Count models that come (1) or go (-1)."""
+        with self._lock:
+            self.num_models += number
+            self.num_loads += number > 0
+            self.most = max(self.most, self.num_models)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    """Counts around the real engine's `load` and `close`."""
+    counted, load, close = Counted(), Engine.load, Engine.close
+
+    def counting_load(*arguments: Any, **options: Any) -> Engine:
+        counted.add(1)
+        try:
+            return load(*arguments, **options)
+        except BaseException:
+            counted.add(-1)
+            raise
+
+    def counting_close(engine: Engine) -> None:
+        close(engine)
+        counted.add(-1)
+
+    monkeypatch.setattr(Engine, "load", counting_load)
+    monkeypatch.setattr(Engine, "close", counting_close)
+    return counted
+
+
+def begin(host: ModelHost, path: str = "") -> tuple[asyncio.Task[Path], asyncio.Event]:
+    """Ask for a model in a task; the event is set when the load has been heard of, or has ended."""
+    loading = asyncio.Event()
+    task = asyncio.create_task(host.load(path, lambda _: loading.set()))
+    task.add_done_callback(lambda _: loading.set())
+    return task, loading
 
 
 async def test_model_is_loaded_once_and_stays() -> None:
@@ -53,6 +122,102 @@ async def test_failed_load_leaves_the_host_usable(tmp_path: Path) -> None:
     assert host.status()["state"] == "none"
     await host.load("", lambda _: None)
     await host.close()
+
+
+@pytest.mark.parametrize(
+    ("contents", "error"),
+    [(None, ModelNotFoundError), (b"GGUF" * 9, ModelFormatError), (gguf_of("llama"), PromptError)],
+)
+async def test_model_that_can_not_be_used_leaves_the_loaded_one(
+    tmp_path: Path, contents: bytes | None, error: type[Exception]
+) -> None:
+    """A typo, a damaged file, a family without a profile: the shared model stays in memory as it was."""
+    other = tmp_path / "typo.gguf"
+    if contents is not None:
+        other.write_bytes(contents)
+    host = ModelHost(CONFIG)
+    async with host.use("", quiet) as before:
+        pass
+
+    with pytest.raises(error):
+        await host.load(str(other), quiet)
+
+    async with host.use("", quiet) as after:
+        assert after is before
+    await host.close()
+
+
+async def test_load_that_nobody_waits_for_any_more_leaves_nothing(counted: Counted) -> None:
+    """Cancelled in the middle of loading: the model does not stay in memory, and the next load is the only one."""
+    host = ModelHost(CONFIG)
+    task, loading = begin(host)
+    await loading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async with host.use("", quiet):
+        assert counted.num_models == 1
+    await host.close()
+
+    assert (counted.num_models, counted.most) == (0, 1)
+    assert host.status()["state"] == "none"
+
+
+async def test_second_user_joins_the_load_of_one_who_leaves(counted: Counted) -> None:
+    """The first terminal is closed while the model loads: the second gets it from the same load."""
+    host = ModelHost(CONFIG)
+    first, loading = begin(host)
+    await loading.wait()
+    second, joined = begin(host)
+    await joined.wait()
+
+    first.cancel()
+    path = await second
+
+    assert path == embedded_model_path()
+    assert (counted.num_loads, counted.num_models) == (1, 1)
+    assert host.status()["num_users"] == 0
+    await host.close()
+
+
+async def test_close_gives_up_a_load(counted: Counted) -> None:
+    """The daemon ends while a model loads: who waits is told, nothing is left, and nothing begins any more."""
+    host = ModelHost(CONFIG)
+    task, loading = begin(host)
+    await loading.wait()
+
+    await host.close()
+
+    with pytest.raises(RequestCancelledError):
+        await task
+    with pytest.raises(DaemonError):
+        await host.load("", quiet)
+    assert counted.num_models == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_is_cancelled_there_is_one_model(counted: Counted, tmp_path: Path, seed: int) -> None:
+    """Users of two models come and are cancelled at random: never a second model, and the last user is served."""
+    other = tmp_path / "other.gguf"
+    shutil.copy(embedded_model_path(), other)
+    host, chance = ModelHost(CONFIG), random.Random(seed)
+    tasks = []
+    for _ in range(12):
+        task, loading = begin(host, chance.choice(["", str(other)]))
+        tasks.append(task)
+        if chance.random() < 0.5:
+            await loading.wait()
+        for _ in range(chance.randrange(40)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.8:
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert await host.load(str(other), quiet) == other
+    assert (counted.num_models, counted.most) == (1, 1)
+    await host.close()
+    assert counted.num_models == 0
 
 
 def test_profile_is_the_one_the_model_names() -> None:

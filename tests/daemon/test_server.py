@@ -13,7 +13,6 @@ import pytest
 
 from qcn_agent import __version__
 from qcn_agent.daemon import client, endpoint, wire
-from qcn_agent.errors import DaemonError
 
 Start = Callable[..., Any]
 
@@ -27,8 +26,7 @@ def say(first: bytes) -> dict[str, Any] | None:
         connection.connect(where.socket)
         connection.sendall(first)
         connection.shutdown(socket.SHUT_WR)
-        with connection.makefile("rb") as stream:
-            return wire.read(stream)
+        return wire.FrameReader(connection.recv).peek()
 
 
 def hello(**changes: Any) -> bytes:
@@ -153,9 +151,9 @@ def test_without_a_daemon_there_is_no_connection() -> None:
 
 
 def test_daemon_that_vanished_leaves_no_dead_end(daemon: Start) -> None:
-    """A description without a lock holder is no daemon."""
+    """A description whose socket is gone is an error that says so."""
     endpoint.new_token()
     endpoint.publish(endpoint.Endpoint(2**22, "/nowhere", __version__))
 
-    with pytest.raises(DaemonError, match="does not answer"):
+    with pytest.raises(client.NobodyListensError, match="can't be reached"):
         client.connect_to_running()

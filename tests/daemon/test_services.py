@@ -1,20 +1,25 @@
 """Runs through the daemon: events, refusals, cancelling, two at once."""
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qcn_agent.agent import journal
 from qcn_agent.config import Config
 from qcn_agent.daemon import client
+from qcn_agent.daemon.hosting import Say
 from qcn_agent.daemon.services import FixOrder, Services
-from qcn_agent.errors import QcnError, UsageError
+from qcn_agent.errors import DaemonError, QcnError, UsageError
+from qcn_tools import jail
 from tests.conftest import RIGHT, WRONG
-from tests.fakes.scripted import call
+from tests.fakes.host import ScriptedHost
+from tests.fakes.scripted import ScriptedGenerator, call
 
 READ = call("read_file", path="calc.py")
 FIX = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
@@ -35,9 +40,17 @@ def connected() -> client.Client:
     return connection
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until another process or thread has come so far."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_fix_over_the_wire(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
-    """Events come while the request is open, then the outcome."""
-    daemon(READ, FIX, TESTS, "done")
+    """Events come while the request is open, then the outcome; the engine may forget the conversation."""
+    running = daemon(READ, FIX, TESTS, "done")
     events: list[Any] = []
 
     with connected() as connection:
@@ -48,6 +61,8 @@ def test_fix_over_the_wire(daemon: Start, project: Path, client_env: Mapping[str
     assert (outcome["ending"], outcome["exit_code"]) == ("fixed", 0)
     assert ("qcn/event", "tests") in events
     assert [kind for _, kind in events].count("call") == 3
+    generator = running.host.engine
+    assert {request.session for request in generator.requests} <= set(generator.dropped)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,8 @@ def test_fix_over_the_wire(daemon: Start, project: Path, client_env: Mapping[str
         {"workspace": "/no/such/folder"},
         {"issue": "  "},
         {"surprise": 1},
+        {"run_id": "../../somewhere/else/a"},
+        {"run_id": "20260101-000000"},
     ],
 )
 def test_wrong_order_is_a_usage_error(
@@ -94,24 +111,45 @@ def test_second_run_in_one_workspace_is_refused(
     thread.join(60)
 
 
+STUBBORN = """
+import pathlib
+import signal
+import time
+
+from calc import clamp
+
+
+def test_stubborn():
+    if clamp(1, 0, 3) == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (pathlib.Path(__file__).parent / "trapped").touch()
+        time.sleep(60)
+"""
+
+
 def test_interrupt_cancels_within_a_second_and_puts_back(
     daemon: Start, project: Path, client_env: Mapping[str, str]
 ) -> None:
-    """Ctrl-C in the middle of a test run: the answer comes at once and the tree is as found."""
-    (project / "tests" / "test_slow.py").write_text("import time\n\n\ndef test_slow():\n    time.sleep(30)\n")
+    """Ctrl-C in the middle of a test run that ignores SIGTERM: the answer comes at once and the tree is as found."""
+    (project / "tests" / "test_stubborn.py").write_text(STUBBORN)
     before = (project / "calc.py").read_bytes()
     daemon(READ, BREAK, TESTS)
+    interrupted_at = 0.0
 
     def interrupt(_: str, event: Any) -> None:
+        nonlocal interrupted_at
         if event["kind"] == "call" and event["data"]["tool"] == "run_tests":
+            wait_for((project / "tests" / "trapped").exists)
+            interrupted_at = time.monotonic()
             raise KeyboardInterrupt
 
     with connected() as connection:
-        wanted = order(project, client_env, fix={"command_s": 3.0})
         with pytest.raises(KeyboardInterrupt):
-            connection.request("qcn/fix", wanted, interrupt)
+            connection.request("qcn/fix", order(project, client_env, fix={"command_s": 50.0}), interrupt)
+        waited_s = time.monotonic() - interrupted_at
         assert (project / "calc.py").read_bytes() == before
         assert connection.request("qcn/status", {})["runs"] == []
+    assert waited_s < 3  # a second, on a machine that has time
 
 
 def test_client_that_dies_frees_the_workspace(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
@@ -129,9 +167,7 @@ def test_client_that_dies_frees_the_workspace(daemon: Start, project: Path, clie
     with connected() as connection, pytest.raises(GoneError):
         connection.request("qcn/fix", order(project, client_env), hang_up)
 
-    deadline = time.monotonic() + 30
-    while running.services._workspaces and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: not running.services.status()["runs"])
     assert (project / "calc.py").read_bytes() == before
 
 
@@ -162,6 +198,37 @@ def test_model_of_the_order_reaches_the_host(daemon: Start, project: Path, clien
     assert running.host.loaded == ["/models/big.gguf"]
 
 
+def test_run_has_the_name_that_the_client_gave_it(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
+    """By it the client finds the journal, should the daemon die."""
+    daemon(READ, FIX, TESTS, "done")
+    run_id = journal.new_run_id()
+
+    with connected() as connection:
+        outcome = connection.request("qcn/fix", order(project, client_env, run_id=run_id))
+
+    assert outcome["run_id"] == run_id
+    assert (journal.journals_dir() / run_id / "run.json").is_file()
+
+
+@pytest.mark.parametrize("fix", [{}, {"tests": "make check"}])
+def test_without_a_sandbox_no_model_is_loaded(
+    daemon: Start,
+    project: Path,
+    client_env: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    fix: dict[str, Any],
+) -> None:
+    """The refusal comes at once, with its exit code, whatever the test command is."""
+    monkeypatch.setattr(jail, "landlock_abi", lambda: 0)
+    running = daemon()
+
+    with connected() as connection, pytest.raises(QcnError, match="Landlock") as caught:
+        connection.request("qcn/fix", order(project, client_env, fix=fix))
+
+    assert (caught.value.exit_code, running.host.loaded) == (5, [])
+    assert "--unsandboxed" in caught.value.hint
+
+
 def test_bad_settings_in_an_order_are_an_error_not_a_crash(
     daemon: Start, project: Path, client_env: Mapping[str, str]
 ) -> None:
@@ -172,6 +239,64 @@ def test_bad_settings_in_an_order_are_an_error_not_a_crash(
         with pytest.raises(QcnError):
             connection.request("qcn/fix", order(project, client_env, fix={"no_such": 1}))
         assert connection.request("qcn/status", {})["runs"] == []
+
+
+class SlowToEnd(ScriptedHost):
+    """A host whose user, once cancelled, has something to finish, which a second cancellation would prevent."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedGenerator([]))
+        self.entered = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.num_cancels = 0
+        self.ended = False
+
+    @contextlib.asynccontextmanager
+    async def use(self, path: str, say: Say) -> AsyncIterator[ScriptedHost]:
+        """Never comes to the point."""
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.num_cancels += 1
+            await self.may_end.wait()
+            self.ended = True
+            raise
+        yield self
+
+
+async def test_run_is_cancelled_once_and_waited_for(project: Path, client_env: Mapping[str, str]) -> None:
+    """Ctrl-C, a hang-up, `stop` and the end of the daemon all at once: what the run puts back it puts back."""
+    host = SlowToEnd()
+    services = Services(Config(), host=host)
+    wanted = FixOrder.from_json(order(project, client_env, unsandboxed=True))
+    run = asyncio.create_task(services.fix(wanted, lambda _: None))
+    await host.entered.wait()
+
+    services.request_stop(if_idle=False)
+    closing = asyncio.create_task(services.close())
+    for _ in range(3):
+        run.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert not run.done()
+    assert not closing.done()
+    host.may_end.set()
+    await closing
+
+    assert (host.num_cancels, host.ended) == (1, True)
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert services.status()["runs"] == []
+
+
+async def test_daemon_that_ends_takes_no_new_run(project: Path, client_env: Mapping[str, str]) -> None:
+    """Who comes too late is told to try again."""
+    services = Services(Config(), host=ScriptedHost(ScriptedGenerator([])))
+    services.request_stop(if_idle=True)
+
+    with pytest.raises(DaemonError, match="ending"):
+        await services.fix(FixOrder.from_json(order(project, client_env)), lambda _: None)
 
 
 async def test_idle_daemon_ends_itself() -> None:

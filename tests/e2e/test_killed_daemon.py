@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qcn_agent.daemon import endpoint
-from tests.conftest import WRONG
+from tests.conftest import RIGHT, WRONG
 from tests.fakes.scripted import call
 
 ROOT = Path(__file__).parent.parent.parent
 QCN = str(Path(sys.executable).parent / "qcn-agent")
+FIX = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
 BREAK = call("edit_file", path="calc.py", old_string=WRONG, new_string="return low")
 Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
 StartDaemon = Callable[..., subprocess.Popen[bytes]]
@@ -48,14 +50,18 @@ def fix(project: Path, env: Mapping[str, str], *options: str) -> subprocess.Pope
     return subprocess.Popen(command, env=full, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_test_run(process: subprocess.Popen[str]) -> None:
-    """Read events until the model's own test run has begun, after its edit."""
+def wait_for_event(process: subprocess.Popen[str], wanted: Callable[[Any], bool]) -> None:
+    """Read events until one is `wanted`."""
     assert process.stderr is not None
     for line in process.stderr:
-        event = json.loads(line)
-        if event["kind"] == "call" and event["data"]["tool"] == "run_tests":
+        if wanted(json.loads(line)):
             return
-    pytest.fail("the run ended before its test run")
+    pytest.fail("the run ended before")
+
+
+def wait_for_test_run(process: subprocess.Popen[str]) -> None:
+    """Read events until the model's own test run has begun, after its edit."""
+    wait_for_event(process, lambda event: event["kind"] == "call" and event["data"]["tool"] == "run_tests")
 
 
 @pytest.fixture
@@ -85,6 +91,29 @@ def test_client_says_what_happened_and_puts_the_tree_back(
     assert "died in the middle" in errors
     assert "Put back from the journal: calc.py" in errors
     assert tree(slow_project) == before
+
+
+def test_crash_does_not_take_back_an_earlier_fix(
+    slow_project: Path,
+    client_env: Mapping[str, str],
+    tree: Tree,
+    scripted_daemon: StartDaemon,
+) -> None:
+    """A run is fixed and accepted; the daemon dies in the next one before it has changed anything."""
+    daemon = scripted_daemon(FIX, call("run_tests"), "done")
+    first = fix(slow_project, client_env)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    accepted = tree(slow_project)
+    second = fix(slow_project, client_env)
+    wait_for_event(second, lambda event: "tests as they are" in event["data"].get("text", ""))
+
+    daemon.send_signal(signal.SIGKILL)
+    _, errors = second.communicate(timeout=60)
+
+    assert second.returncode == 6
+    assert "It had changed nothing" in errors
+    assert tree(slow_project) == accepted
 
 
 def test_undo_works_after_both_are_killed(

@@ -39,6 +39,7 @@ class ScriptedGenerator:
     def __init__(self, turns: Sequence[str | Callable[[str], str]], *, gate: asyncio.Event | None = None) -> None:
         self.vocabulary = ByteVocabulary()
         self.requests: list[GenerationRequest] = []
+        self.dropped: list[str] = []
         self._turns = list(turns)
         self._known: list[IntArray] = []
         self._gate = gate
@@ -64,6 +65,10 @@ class ScriptedGenerator:
         self._known.append(np.concatenate([request.prompt, tokens]))
         usage = Usage(len(request.prompt), reused, len(request.prompt) - reused + len(tokens), len(tokens))
         yield Finished("length" if cut else "stop", tokens, usage)
+
+    def drop_session(self, name: str) -> None:
+        """Remember that it was asked to."""
+        self.dropped.append(name)
 
 
 def call(name: str, **arguments: str) -> str:

@@ -1,6 +1,7 @@
 """Tool `edit_file`."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -114,6 +115,22 @@ async def test_bytes_are_kept(workspace: Workspace, before: bytes, old: str, new
     (workspace.root / "a.txt").write_bytes(before)
     assert (await edit(workspace, old, new, "a.txt")).kind == "edited"
     assert content(workspace, "a.txt") == after
+
+
+async def test_changed_meanwhile(make: Make) -> None:
+    """A save between reading and writing, such as while the syntax is checked, is kept, and the model is told."""
+    workspace = make({"calc.py": SOURCE})
+
+    class Overtaken(AtomicWriter):
+        def write(self, path: Path, data: bytes, expected: bytes | None) -> None:
+            path.write_text("saved by the user\n")
+            super().write(path, data, expected)
+
+    tool = EditFile(workspace, Overtaken(workspace.root))
+    answer = await tool.run({"path": "calc.py", "old_string": "def add", "new_string": "def plus"})
+    reason = "it was changed by someone else just now; read it again"
+    assert answer == Observation("refused", {"path": "calc.py", "reason": reason}, ok=False)
+    assert content(workspace) == b"saved by the user\n"
 
 
 pieces = st.sampled_from([b"a", b"b", b"\n", b"\r\n", b"\r", b"\xe9", "é".encode(), b"  ", BOM])

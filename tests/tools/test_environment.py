@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from qcn_tools.environment import TestCommand, TestsUnavailable, allowed_env, find_test_command, is_pytest
+from qcn_tools.environment import (
+    TestCommand,
+    TestsUnavailable,
+    allowed_env,
+    find_test_command,
+    is_pytest,
+    search_paths,
+)
 from qcn_tools.process import CommandRunner
 
 
@@ -70,6 +77,16 @@ async def test_environment_is_activated(root: Path, venv: Callable[[str], Path])
     assert command.env["VIRTUAL_ENV"] == str(prefix)
 
 
+async def test_interpreter_of_an_environment_on_path(root: Path, venv: Callable[[str], Path]) -> None:
+    """An interpreter that PATH names is run with its environment active, if it belongs to one."""
+    prefix = venv("project/env")
+    for marked in (False, True):
+        command = await find_test_command(root, {"PATH": str(prefix / "bin")}, Scripted(prefix))
+        assert isinstance(command, TestCommand)
+        assert command.env.get("VIRTUAL_ENV") == (str(prefix) if marked else None)
+        (prefix / "pyvenv.cfg").touch()
+
+
 @pytest.mark.parametrize(
     ("text", "argv", "kind"),
     [
@@ -107,6 +124,29 @@ def test_allowed_env() -> None:
     )
     assert env["PYTHONDONTWRITEBYTECODE"] == "1"
     assert allowed_env({})["PATH"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("PATH", ":/bin:.:sub/bin::/usr/bin:", "/bin:/usr/bin"),
+        ("PATH", "", None),
+        ("LD_LIBRARY_PATH", ":/opt/x", "/opt/x"),
+        ("LD_LIBRARY_PATH", "/opt/x;.;$ORIGIN/lib", "/opt/x"),
+        ("LD_LIBRARY_PATH", "lib", None),
+    ],
+)
+def test_relative_entries_are_dropped(name: str, value: str, kept: str | None) -> None:
+    """A relative or empty entry would mean a directory of the repository, so it is left out; none left: the default."""
+    assert allowed_env({name: value}).get(name) == (kept or allowed_env({}).get(name))
+
+
+def test_entries_inside_a_directory_can_be_left_out(root: Path) -> None:
+    """Also those that lead there through a link or with dots."""
+    (root.parent / "link").symlink_to(root)
+    entries = (root / "bin", root.parent / "link", root.parent / "x" / ".." / root.name, root.parent / "bin")
+    path = ":".join(map(str, entries))
+    assert search_paths({"PATH": path}, outside=root) == {"PATH": str(root.parent / "bin")}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How git is called."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,12 @@ def test_env_is_small() -> None:
     env = git_env({"PATH": "/bin", "HOME": "/h", "GIT_DIR": "/evil", "GIT_SSH_COMMAND": "evil"})
     assert (env["PATH"], env["HOME"], env["GIT_TERMINAL_PROMPT"]) == ("/bin", "/h", "0")
     assert not {"GIT_DIR", "GIT_SSH_COMMAND"} & env.keys()
+
+
+def test_path_keeps_no_repository(root: Path) -> None:
+    """Relative entries of PATH and those in the repository are left out; with none left there is a default."""
+    assert git_env({"PATH": f":.:{root}/bin:/bin"}, outside=root)["PATH"] == "/bin"
+    assert git_env({"PATH": f"{root}/bin"}, outside=root)["PATH"] == git_env({})["PATH"] == os.defpath
 
 
 def test_named_programs_do_not_run(root: Path, git: Git) -> None:

@@ -1,6 +1,7 @@
 """What a confined program can't do: every case starts a real process in the real jail."""
 
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qcn_tools import jail
-from qcn_tools.sandbox import jailed_argv, protected_paths
+from qcn_tools.sandbox import LAUNCHER_CWD, jailed_argv, launcher_env, protected_paths
 
-Jailed = Callable[[str], "subprocess.CompletedProcess[str]"]
+Done = subprocess.CompletedProcess[str]
+Jailed = Callable[[str], Done]
 
 pytestmark = pytest.mark.usefixtures("jail_required")
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("jail_required")
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
     """A project with a `.git` and a submodule, beside a private state directory and a file of the user's."""
-    for name in ("project/src", "project/.git/hooks", "project/vendor/lib", "state"):
+    for name in ("project/src", "project/.git/hooks", "project/vendor/lib", "project/.venv/bin", "state"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("project/top.txt", "project/src/a.py", "project/.git/config", "project/vendor/lib/.git", "mine.txt"):
         (tmp_path / name).write_text("as it was")
@@ -38,11 +40,22 @@ def jailed(layout: Path) -> Jailed:
     """Runs Python source confined to the project, with the state directory hidden, in the layout's directory."""
     project = layout / "project"
 
-    def run(source: str) -> "subprocess.CompletedProcess[str]":
+    def run(source: str) -> Done:
         prelude = "import ctypes, os, signal, socket, sys\nfrom pathlib import Path\n"
         argv = (sys.executable, "-I", "-S", "-c", prelude + source)
-        full = jailed_argv(argv, write=[project], protect=protected_paths(project), hide=[layout / "state"])
-        return subprocess.run(full, cwd=layout, capture_output=True, text=True, timeout=30)
+        env = {"PATH": os.environ["PATH"], "ODD": "naïve=\udcff", "EMPTY": "", "--": "--"}
+        full = jailed_argv(
+            argv, cwd=layout, env=env, write=[project], protect=protected_paths(project), hide=[layout / "state"]
+        )
+        return subprocess.run(
+            full,
+            cwd=LAUNCHER_CWD,
+            env=launcher_env(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
 
     return run
 
@@ -54,11 +67,16 @@ ALLOWED = {
     "rename across directories": "Path('project/vendor/x').mkdir; os.rename('project/src/a.py', 'project/src/c.py')",
     "read the system": "Path('/etc/passwd').read_text()",
     "read what lies beside the hidden": "Path('mine.txt').read_text()",
+    "read devices": "[open(f'/dev/{name}', 'rb').read(1) for name in ('null', 'zero', 'urandom')]",
+    "read its input by name": "open('/dev/stdin').read()",
     "write to /dev/null": "Path('/dev/null').write_text('x')",
     "use a stream pair": "a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'",
     "start processes": "assert os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)[1] == 0",
     "use shared semaphores": "import _multiprocessing as m; m.SemLock(0, 1, 1, f'/qcn-{os.getpid()}', True)",
     "signal itself": "os.kill(os.getpid(), 0)",
+    "see its environment": "assert os.environ['ODD'] == 'naïve=\\udcff' and os.environ['--'] == '--', os.environ",
+    "see its empty variables": "assert os.environ['EMPTY'] == ''",
+    "start where it was told": "assert os.path.exists('mine.txt')",
 }
 
 
@@ -89,6 +107,8 @@ FORBIDDEN = {
     "move git away": "os.rename('project/.git', 'project/src/git')",
     "write a submodule's git file": "open('project/vendor/lib/.git', 'w')",
     "replace a submodule's git file": "os.rename('project/src/a.py', 'project/vendor/lib/.git')",
+    "write into the environment": "open('project/.venv/bin/python', 'w')",
+    "move the environment away": "os.rename('project/.venv', 'project/src/venv')",
     "read the token": "open('state/token').read()",
     "read the token through a link": "open('project/link/state/token').read()",
     "read the token through proc": "open('/proc/self/cwd/state/token').read()",
@@ -158,6 +178,42 @@ def test_no_new_user_namespace(jailed: Jailed) -> None:
     assert done.stdout == "-1 1\n"
 
 
+@pytest.mark.parametrize("mode", [os.O_RDONLY, os.O_WRONLY])
+def test_no_terminals(jailed: Jailed, mode: int) -> None:
+    """The user's terminals can't be written, which would act on them, nor read, which would take what is typed."""
+    master, slave = pty.openpty()
+    with os.fdopen(master, "rb", 0), os.fdopen(slave, "rb", 0):
+        done = jailed(f"os.open({os.ttyname(slave)!r}, {mode} | os.O_NOCTTY | os.O_NONBLOCK)")
+    assert "PermissionError" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["/dev/tty", "/dev/ptmx", "/dev/tty1", "/dev/console", "/dev/kmsg"])
+def test_no_other_devices(jailed: Jailed, device: str) -> None:
+    """Of the devices only the harmless ones can be opened, even to read."""
+    if not Path(device).exists():
+        pytest.skip("not on this machine")
+    done = jailed(f"os.open({device!r}, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)")
+    assert "PermissionError" in done.stderr
+
+
+def test_hidden_in_shared_memory(layout: Path) -> None:
+    """What is hidden or protected stays so where everything else may be changed, such as /dev/shm."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        token = Path(folder, "token")
+        token.write_text("the token")
+        for protect, hide, mode in (([], [token], "r"), ([token], [], "w")):
+            argv = (sys.executable, "-I", "-S", "-c", f"open({str(token)!r}, {mode!r})")
+            full = jailed_argv(argv, cwd=layout, env={}, write=[], protect=protect, hide=hide)
+            done = subprocess.run(full, capture_output=True, text=True)
+            assert "PermissionError" in done.stderr
+
+
+def test_no_new_terminals(jailed: Jailed) -> None:
+    """The price: a pseudo-terminal can't be made either, and says so."""
+    done = jailed("try: os.openpty()\nexcept OSError: sys.exit(7)")
+    assert done.returncode == 7
+
+
 def test_no_connection_to_a_server(jailed: Jailed) -> None:
     """A server that listens on this machine hears nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -216,9 +272,38 @@ def test_fails_closed_without_landlock(layout: Path) -> None:
 
 def test_unknown_program() -> None:
     """A program that does not exist gives 127, like a shell, not the jail's own exit code."""
-    argv = jailed_argv(["/no/such/program"], write=[], protect=[], hide=[])
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (127, "/no/such/program: No such file or directory\n")
+    for program, cwd, message in (
+        ("/no/such/program", "/", "/no/such/program: No such file or directory\n"),
+        ("no-such-program", "/", "no-such-program: No such file or directory\n"),
+        ("true", "/no/such", "/no/such: No such file or directory\n"),
+    ):
+        argv = jailed_argv([program], cwd=Path(cwd), env={"PATH": "/usr/bin"}, write=[], protect=[], hide=[])
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (127, message)
+
+
+def test_link_in_place_of_git(jailed: Jailed, layout: Path) -> None:
+    """A `.git` that is a link to somewhere else can't be replaced by one of the program's own."""
+    project = layout / "project"
+    (project / ".git").rename(layout / "elsewhere")
+    (project / ".git").symlink_to(layout / "elsewhere")
+    (project / ".venv" / "bin").rmdir()
+    (project / ".venv").rmdir()
+    assert "PermissionError" in jailed("os.unlink('project/.git')").stderr
+    assert (project / ".git").is_symlink()
+
+
+def test_protected_environment_costs_new_names_beside_it(jailed: Jailed, layout: Path) -> None:
+    """Without git: where `.venv` is protected no new names can be made, but in subdirectories they can."""
+    (layout / "project" / ".git").rename(layout / "elsewhere")
+    (layout / "project" / "vendor" / "lib" / ".git").unlink()
+    new_files = (
+        "for path in ('project/new', 'project/src/new'):\n"
+        "    try: open(path, 'w').close(); print('yes')\n    except PermissionError: print('no')"
+    )
+    assert jailed(new_files).stdout.split() == ["no", "yes"]
+    (layout / "project" / ".venv").rename(layout / "environment")
+    assert jailed(new_files).stdout.split() == ["yes", "yes"]
 
 
 def test_cover(tmp_path: Path) -> None:

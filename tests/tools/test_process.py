@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from qcn_agent.errors import SandboxError
 from qcn_tools import jail, process
+from qcn_tools.environment import allowed_env
 from qcn_tools.process import CommandResult, CommandRunner, private_tmp
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -51,7 +53,37 @@ async def test_environment_is_exactly_what_was_given(
     monkeypatch.setenv("MY_API_KEY", "secret")
     result = await python(runner, root, "import os; print(sorted(os.environ))")
     names = set(eval(result.output)) - {"LC_CTYPE"}
-    assert names == {"PATH", "TMPDIR", "TMP", "TEMP", "COVERAGE_FILE", "HYPOTHESIS_STORAGE_DIRECTORY", "QCN_COMMAND"}
+    places = {"TMPDIR", "TMP", "TEMP", "COVERAGE_FILE", "HYPOTHESIS_STORAGE_DIRECTORY", "PYTEST_ADDOPTS"}
+    assert names == {"PATH", "QCN_COMMAND"} | places
+
+
+async def test_launcher_starts_elsewhere(runner: CommandRunner, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that enters the jail starts outside the repository and without the command's environment."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", ":/no/such:lib")
+    spy = root / "spy.py"
+    spy.write_text("import os; print(os.getcwd(), dict(os.environ))")
+    monkeypatch.setattr(jail, "__file__", str(spy))
+    env = ENV | {"LD_LIBRARY_PATH": str(root)}
+    result = await runner.run(["true"], cwd=root, env=env, timeout_s=30, writable=[root])
+    cwd, _, seen = result.output.partition(" ")
+    assert cwd == "/"
+    assert {k: v for k, v in eval(seen).items() if k != "LC_CTYPE"} == {"LD_LIBRARY_PATH": "/no/such"}
+
+
+async def test_library_of_the_repository(runner: CommandRunner, root: Path) -> None:
+    """A library in the repository's root is loaded neither by the launcher nor by the command."""
+    (root / "libc.so.6").write_text("not a library, so that whoever loads it fails")
+    env = allowed_env(ENV | {"LD_LIBRARY_PATH": ":/no/such"})
+    result = await runner.run([sys.executable, "-c", "print('started')"], cwd=root, env=env, timeout_s=30)
+    assert result.output == "started\n"
+
+
+@pytest.mark.parametrize("given", ["", "-x --tb=long"])
+async def test_pytest_options(runner: CommandRunner, root: Path, given: str) -> None:
+    """pytest's cache is led to TMPDIR; options that were there before are kept."""
+    env = ENV | ({"PYTEST_ADDOPTS": given} if given else {})
+    result = await runner.run(["sh", "-c", "echo $PYTEST_ADDOPTS"], cwd=root, env=env, timeout_s=30)
+    assert result.output == f"{given} -o cache_dir=$TMPDIR/cache".strip() + "\n"
 
 
 async def test_private_tmp_is_removed(runner: CommandRunner, root: Path) -> None:
@@ -142,6 +174,39 @@ async def test_cancel_kills(runner: CommandRunner, root: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert gone(pid)
+
+
+@pytest.fixture
+def family(root: Path) -> str:
+    """Source of a family that ignores SIGTERM and keeps writing to TMPDIR; says who it is through the FIFO `ready`."""
+    os.mkfifo(root / "ready")
+    busy = (
+        "import itertools, os, pathlib, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "for n in itertools.count(): pathlib.Path(os.environ['TMPDIR'], f'{os.getpid()}-{n % 100}').touch()"
+    )
+    return (
+        "import os, signal, subprocess, sys\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"argv = [sys.executable, '-I', '-S', '-c', {busy!r}]\n"
+        "pids = [os.getpid(), *(subprocess.Popen(argv, start_new_session=own).pid for own in (False, True))]\n"
+        f"open({str(root / 'ready')!r}, 'w').write(' '.join(map(str, [os.environ['TMPDIR'], *pids])))\n"
+        "signal.pause()"
+    )
+
+
+@pytest.mark.parametrize("num_cancels", [1, 5])
+async def test_cancel_is_quick_and_thorough(runner: CommandRunner, root: Path, family: str, num_cancels: int) -> None:
+    """Cancelled once or over and over: in under a second all processes are gone, and then the directory is."""
+    task = asyncio.create_task(python(runner, root, family))
+    tmp, *pids = (await asyncio.to_thread((root / "ready").read_text)).split()
+    started = time.monotonic()
+    for _ in range(num_cancels):
+        task.cancel()
+        await asyncio.wait((task,), timeout=0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started < process._GRACE_S
+    assert all(gone(int(pid)) for pid in pids)
+    assert not Path(tmp).exists()
 
 
 async def test_polite_ending(runner: CommandRunner, root: Path) -> None:

@@ -81,6 +81,7 @@ async def test_some_tests(make: Make, suite: Suite) -> None:
     tool = suite(make({"test_a.py": text, "test_b.py": "def test_z():\n    pass\n"}))
     chosen = report(await tool.run({"paths": "test_a.py::test_x[a b]  test_b.py"}))
     assert chosen.passed_ids == {"test_a.py::test_x[a b]", "test_b.py::test_z"}
+    assert (chosen.partial, report(await tool.run({})).partial) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,17 @@ async def test_custom_command(make: Make, suite: Suite) -> None:
     assert green.output == "checking\n"
 
 
+async def test_custom_command_leaves_no_cache(make: Make, suite: Suite) -> None:
+    """A custom command that starts pytest leaves nothing in the tree either; it runs whole, whatever is asked for."""
+    workspace = make(BAD)
+    before = names(workspace)
+    tool = suite(workspace, (sys.executable, "-c", "import pytest, sys; sys.exit(pytest.main(['-p', 'no:asyncio']))"))
+    red = report(await tool.run({"paths": "tests"}))
+    assert (red.is_green, red.partial, names(workspace)) == (False, False, before)
+    assert "tests" not in red.command.split()
+    assert "1 failed" in red.output
+
+
 async def test_unavailable(workspace: Workspace, runner: CommandRunner) -> None:
     """Without a way to run tests the tool says why and what helps."""
     answer = await RunTests(workspace, runner, TestsUnavailable("no pytest", "install it")).run({})
@@ -166,3 +178,25 @@ async def test_project_with_its_own_environment(make: Make, runner: CommandRunne
     assert isinstance(command, TestCommand)
     assert command.argv[0] == str(workspace.root / ".venv" / "bin" / "python")
     assert (await RunTests(workspace, runner, command).run({})).ok
+
+
+async def test_environment_can_not_be_changed(make: Make, runner: CommandRunner, env: Mapping[str, str]) -> None:
+    """Tests can't write into the environment that runs them, whatever it is called."""
+    text = (
+        "import pathlib, pytest\n@pytest.mark.parametrize('name', ['env/new', 'env/bin/x', '.venv/evil.pth'])\n"
+        "def test_x(name):\n    with pytest.raises(PermissionError): pathlib.Path(name).write_text('x')\n"
+    )
+    workspace = make({"test_a.py": text, "env/bin/x": "", ".venv/lib/y": ""})
+    active = dict(env) | {"VIRTUAL_ENV": str(workspace.root / "env")}
+    command = TestCommand((sys.executable, "-m", "pytest", "-p", "no:asyncio"), active, "pytest", "for the test")
+    answer = await RunTests(workspace, runner, command).run({})
+    assert (answer.ok, report(answer).num_passed) == (True, 3), report(answer).output
+
+
+async def test_suite_that_uses_no_terminal(make: Make, suite: Suite) -> None:
+    """What needs only a standard input, or asks whether there is a terminal, works without one."""
+    text = (
+        "import os, sys, shutil\ndef test_stdin():\n    assert not os.isatty(0) and os.read(0, 1) == b''\n"
+        "def test_size():\n    assert shutil.get_terminal_size((7, 7)).columns > 0\n"
+    )
+    assert (await suite(make({"test_a.py": text})).run({})).ok

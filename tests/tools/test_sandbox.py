@@ -54,5 +54,44 @@ def test_jailed_argv_resolves_links(tmp_path: Path) -> None:
     """Rules are made for real directories, so links in the given paths are resolved first."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    argv = sandbox.jailed_argv(["true", "-x"], write=[tmp_path / "link"], protect=[], hide=[tmp_path / "h"])
-    assert argv[4:] == ("--write", str(tmp_path / "real"), "--hide", str(tmp_path / "h"), "--", "true", "-x")
+    argv = sandbox.jailed_argv(
+        ["true", "-x"],
+        cwd=tmp_path,
+        env={"A": "b=c"},
+        write=[tmp_path / "link"],
+        protect=[tmp_path / "link"],
+        hide=[tmp_path / "h"],
+    )
+    real, link = str(tmp_path / "real"), str(tmp_path / "link")
+    pairs = list(zip(argv[4:-3:2], argv[5:-3:2], strict=True))
+    assert sorted(pairs) == [
+        ("--cwd", str(tmp_path)),
+        ("--env", "A=b=c"),
+        ("--hide", str(tmp_path / "h")),
+        ("--protect", link),
+        ("--protect", real),
+        ("--write", real),
+    ]
+    assert argv[-3:] == ("--", "true", "-x")
+
+
+def test_launcher_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher gets no variable but the absolute places of libraries, so nothing relative decides what it loads."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", ":lib:/opt/x;.;")
+    assert sandbox.launcher_env() == {"LD_LIBRARY_PATH": "/opt/x"}
+    monkeypatch.setenv("LD_LIBRARY_PATH", ".")
+    assert sandbox.launcher_env() == {}
+
+
+def test_environments_are_protected(make: Make, tmp_path: Path) -> None:
+    """Environments by their usual names, and the active one by any name, but never the whole workspace."""
+    files = {".venv/bin/python": "", "part/venv/pyvenv.cfg": "", "src/venv/__init__.py": "", "env/bin/python": ""}
+    workspace = make(files)
+
+    def protected(active: Path) -> set[str]:
+        found = sandbox.protected_paths(workspace.root, {"VIRTUAL_ENV": str(active), "CONDA_PREFIX": ""})
+        return {workspace.relative(path) for path in found}
+
+    assert protected(workspace.root / "env") == {".venv", "part/venv", "env"}
+    for elsewhere in (tmp_path, workspace.root, workspace.root / "none"):
+        assert protected(elsewhere) == {".venv", "part/venv"}

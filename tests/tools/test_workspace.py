@@ -1,7 +1,9 @@
 """Which paths a model may use, and that files are replaced whole."""
 
 import concurrent.futures
+import contextlib
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable, Mapping
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcn_tools.base import Observation
+from qcn_tools.base import ChangedMeanwhileError, Observation
 from qcn_tools.workspace import AtomicWriter, PathRefused, Workspace, observes_refusals
 
 Make = Callable[[Mapping[str, str]], Workspace]
@@ -115,6 +117,48 @@ def test_own_settings_are_read_only(make: Make) -> None:
         workspace.resolve("qcn-agent.toml", write=True)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".venv/bin/python",
+        ".VENV/new",
+        "part/.venv/x",
+        "venv/new",
+        "lib/site-packages/evil.pth",
+        "env/lib/a.py",
+        "env/pyvenv.cfg",
+        "alias/lib/a.py",
+        "conda/x",
+    ],
+)
+def test_environments_are_read_only(make: Make, path: str) -> None:
+    """What is installed can be read but not written, by whatever name or link it is reached."""
+    workspace = make({"env/pyvenv.cfg": "", "env/lib/a.py": "", "conda/conda-meta/x": ""})
+    (workspace.root / "alias").symlink_to("env")
+    workspace.resolve(path)
+    with pytest.raises(PathRefused, match="installed"):
+        workspace.resolve(path, write=True)
+
+
+@pytest.mark.parametrize("path", ["src/venv/cli.py", "env.py", "venvs.py", "packages/site.py", "a.py"])
+def test_what_only_looks_like_an_environment(make: Make, path: str) -> None:
+    """Source with a similar name can be written, also where the workspace itself is an environment."""
+    workspace = make({"pyvenv.cfg": "", "env.py": ""})
+    assert workspace.resolve(path, write=True) == workspace.root / path
+
+
+def test_git_of_the_repository(make: Make, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program called `git` that the repository brings along is not run, wherever PATH points."""
+    workspace = make({"git": "#!/bin/sh\ntouch ran\n", "bin/git": "#!/bin/sh\ntouch ran\n"})
+    for name in ("git", "bin/git"):
+        (workspace.root / name).chmod(0o755)
+    git("init", "-q")
+    monkeypatch.setenv("PATH", f":.:{workspace.root}/bin:{os.environ['PATH']}")
+    monkeypatch.chdir(workspace.root)
+    assert workspace.files() == ["bin/git", "git"]
+    assert not list(workspace.root.rglob("ran"))
+
+
 def test_swap_between_check_and_use(make: Make, outside: Path) -> None:
     """A file or directory that becomes a link after it was checked is not followed."""
     workspace = make({"a.py": "x", "d/b.py": "x"})
@@ -189,9 +233,9 @@ def test_nearest(make: Make) -> None:
 def test_write_creates_and_keeps_mode(workspace: Workspace, writer: AtomicWriter) -> None:
     """Directories are made as needed, mode bits survive, and no temporary file is left."""
     path = workspace.root / "bin" / "tool"
-    writer.write(path, b"one")
+    writer.write(path, b"one", None)
     path.chmod(0o755)
-    writer.write(path, b"two")
+    writer.write(path, b"two", b"one")
     assert path.read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
     assert [p.name for p in path.parent.iterdir()] == ["tool"]
@@ -202,22 +246,51 @@ def test_write_outside(workspace: Workspace, writer: AtomicWriter, outside: Path
     (workspace.root / "d").symlink_to(outside.parent)
     for path in (outside, workspace.root / "d" / "outside.txt", workspace.root / ".git" / "config"):
         with pytest.raises(PathRefused):
-            writer.write(path, b"x")
+            writer.write(path, b"x", None)
     assert outside.read_text() == "secret"
 
 
 def test_write_breaks_hard_links(workspace: Workspace, writer: AtomicWriter, outside: Path) -> None:
     """Writing through a hard link leaves the file's other name, outside, as it was."""
     os.link(outside, workspace.root / "twin")
-    writer.write(workspace.root / "twin", b"changed")
+    writer.write(workspace.root / "twin", b"changed", b"secret")
     assert outside.read_text() == "secret"
 
 
 def test_failed_write_changes_nothing(workspace: Workspace, writer: AtomicWriter) -> None:
     """When the file can't be replaced, nothing changes and no temporary file is left."""
-    (workspace.root / "d" / "below").mkdir(parents=True)
-    with pytest.raises(OSError, match="directory"):
-        writer.write(workspace.root / "d", b"x")
+    (workspace.root / "a").write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            writer.write(workspace.root / "a", b"x" * 11, b"old")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {path.name: path.read_bytes() for path in workspace.root.iterdir()} == {"a": b"old"}
+
+
+@pytest.mark.parametrize("expected", [None, b"", b"old", b"ol", b"old and more"])
+@pytest.mark.parametrize("now", [None, b"", b"old", b"theirs"])
+def test_write_is_based_on_what_is_there(
+    workspace: Workspace, writer: AtomicWriter, expected: bytes | None, now: bytes | None
+) -> None:
+    """Only a file that holds exactly the expected bytes, or that does not exist where none is expected, is written."""
+    path = workspace.root / "a"
+    if now is not None:
+        path.write_bytes(now)
+    with contextlib.nullcontext() if now == expected else pytest.raises(ChangedMeanwhileError):
+        writer.write(path, b"ours", expected)
+    assert (path.read_bytes() if path.exists() else None) == (b"ours" if now == expected else now)
+    assert {p.name for p in workspace.root.iterdir()} <= {"a"}
+
+
+def test_write_over_what_is_no_file(workspace: Workspace, writer: AtomicWriter) -> None:
+    """A directory that took the place of a file is not what the change is based on."""
+    (workspace.root / "d").mkdir()
+    for expected in (None, b"", b"x"):
+        with pytest.raises(ChangedMeanwhileError):
+            writer.write(workspace.root / "d", b"x", expected)
     assert [p.name for p in workspace.root.iterdir()] == ["d"]
 
 
@@ -281,9 +354,10 @@ def test_readers_see_old_or_new(workspace: Workspace, writer: AtomicWriter) -> N
     """While a file is replaced over and over, a reader never sees a part of it or none at all."""
     path = workspace.root / "a"
     versions = {b"x" * 100_000, b"y" * 200_000}
-    writer.write(path, min(versions))
+    writer.write(path, min(versions), None)
+    old, new = sorted(versions)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        writing = [pool.submit(writer.write, path, data) for data in [*versions] * 20]
+        writing = [pool.submit(writer.write, path, *change) for change in [(new, old), (old, new)] * 20]
         while not all(write.done() for write in writing):
             assert path.read_bytes() in versions
     assert [write.exception() for write in writing] == [None] * len(writing)

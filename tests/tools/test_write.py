@@ -1,6 +1,7 @@
 """Tool `write_file`."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -41,9 +42,42 @@ async def test_syntax_gate(make: Make) -> None:
     assert (await write(workspace, "new.py", "x = (\n")).kind == "written"
 
 
+class Meddler:
+    """A writer that is overtaken: someone else saves the file just before it writes."""
+
+    def __init__(self, root: Path) -> None:
+        self._writer = AtomicWriter(root)
+
+    def write(self, path: Path, data: bytes, expected: bytes | None) -> None:
+        """Theirs first."""
+        path.write_bytes(b"theirs = 1\n")
+        self._writer.write(path, data, expected)
+
+
+@pytest.mark.parametrize("path", ["a.py", "new.py"])
+async def test_changed_meanwhile(make: Make, path: str) -> None:
+    """What someone else saved or created while the model wrote is not overwritten, and the model is told."""
+    workspace = make({"a.py": "x = 1\n"})
+    answer = await WriteFile(workspace, Meddler(workspace.root)).run({"path": path, "content": "ours = 1\n"})
+    assert (answer.kind, answer.ok, answer.fields["path"]) == ("refused", False, path)
+    assert "read it again" in answer.fields["reason"]
+    assert (workspace.root / path).read_text() == "theirs = 1\n"
+
+
 @pytest.mark.parametrize(
     "path",
-    ["../x", "/tmp/x", ".git/hooks/pre-commit", "sub/.git/config", "d", "binary", "file/x", "qcn-agent.toml", "l/x"],
+    [
+        "../x",
+        "/tmp/x",
+        ".git/hooks/pre-commit",
+        "sub/.git/config",
+        "d",
+        "binary",
+        "file/x",
+        "qcn-agent.toml",
+        "l/x",
+        ".venv/x",
+    ],
 )
 async def test_refused(make: Make, path: str) -> None:
     """Nothing is written outside, in git's files, over directories or binaries, or through links."""

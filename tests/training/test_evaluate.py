@@ -41,6 +41,9 @@ class Scripted:
         self.answers = list(answers)
         self.requests: list[GenerationRequest] = []
 
+    def drop_session(self, name: str) -> None:
+        """Nothing is kept."""
+
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         """The next answer, ended."""
         self.requests.append(request)

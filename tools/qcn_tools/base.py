@@ -38,11 +38,19 @@ class Observation:
     ok: bool = True
 
 
+class ChangedMeanwhileError(Exception):
+    """The file no longer holds what the change is based on; nothing was written."""
+
+
 class Writer(Protocol):
     """The only way a tool changes a file. The agent's implementation records the old bytes first."""
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Replace or create `path` (absolute, inside the workspace) with `data`, atomically and keeping its mode."""
+    def write(self, path: Path, data: bytes, expected: bytes | None) -> None:
+        """Replace or create `path` (absolute, inside the workspace) with `data`, atomically and keeping its mode.
+
+        `expected` are the bytes that the change is based on; None: the file must not exist. Raises
+        ChangedMeanwhileError when the file holds anything else.
+        """
 
 
 class Tool(Protocol):

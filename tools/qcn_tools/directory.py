@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qcn_tools.base import Observation, Parameter, ToolSpec
-from qcn_tools.read import not_found
+from qcn_tools.lookup import not_found
 from qcn_tools.workspace import Workspace, observes_refusals
 
 _MAX_ENTRIES = 200
@@ -22,8 +22,13 @@ class ListDirectory:
 
     spec = ToolSpec(
         "list_directory",
-        "List the files and directories in a directory.",
-        (Parameter("path", "string", "Directory; default: the root of the workspace.", required=False),),
+        "List the names in one directory, not those below it; directories end in `/`. "
+        "To find where something is defined or used, search is quicker.",
+        (
+            Parameter(
+                "path", "string", "Directory, relative to the root of the workspace. Default: the root.", required=False
+            ),
+        ),
     )
 
     def __init__(self, workspace: Workspace) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcn_tools.base import Observation, Parameter, ToolSpec, Writer
-from qcn_tools.read import not_found
+from qcn_tools.lookup import look_up, not_found
 from qcn_tools.region import nearest_region
 from qcn_tools.syntax import syntax_error
 from qcn_tools.text import check_text, decode, uses_crlf
@@ -37,11 +37,20 @@ class EditFile:
 
     spec = ToolSpec(
         "edit_file",
-        "Replace a text in a file. old_string must occur exactly once in the file, character for character.",
+        "Change an existing file: replace one stretch of text by another. "
+        "old_string must occur in the file exactly once, character for character, with its indentation. "
+        "If it does not, or if a Python file would no longer compile, nothing is changed and the answer says why. "
+        "Make one call for each place.",
         (
             Parameter("path", "string", "File, relative to the root of the workspace."),
-            Parameter("old_string", "string", "The text to replace."),
-            Parameter("new_string", "string", "What to put in its place."),
+            Parameter(
+                "old_string",
+                "string",
+                "The text to replace, copied from the file: whole lines, and as many around them as make it unique.",
+            ),
+            Parameter(
+                "new_string", "string", "The text to put there, indented as it shall stand in the file. Empty: delete."
+            ),
         ),
     )
 
@@ -52,23 +61,20 @@ class EditFile:
     @observes_refusals
     async def run(self, arguments: Mapping[str, Any]) -> Observation:
         """See the class."""
-        path = self._workspace.resolve(arguments["path"], write=True)
-        shown = self._workspace.relative(path)
-        if path.is_dir():
-            return Observation("refused", {"path": shown, "reason": "it is a directory"}, ok=False)
-        try:
-            data = await asyncio.to_thread(self._workspace.read_bytes, path)
-        except FileNotFoundError:
-            return await not_found(self._workspace, shown)
-        check_text(data, shown)
-        edit = await asyncio.to_thread(plan_edit, data, shown, arguments["old_string"], arguments["new_string"])
+        file = await look_up(self._workspace, arguments["path"], write=True)
+        if file.data is None:
+            return await not_found(self._workspace, file.shown)
+        check_text(file.data, file.shown)
+        edit = await asyncio.to_thread(
+            plan_edit, file.data, file.shown, arguments["old_string"], arguments["new_string"]
+        )
         if isinstance(edit, Observation):
             return edit
-        broken = await syntax_error(path, shown, data, edit.data)
+        broken = await syntax_error(file.path, file.shown, file.data, edit.data)
         if broken:
             return broken
-        await asyncio.to_thread(self._writer.write, path, edit.data)
-        return _edited(shown, edit)
+        await asyncio.to_thread(self._writer.write, file.path, edit.data, file.data)
+        return _edited(file.shown, edit)
 
 
 def plan_edit(data: bytes, path: str, old: str, new: str) -> Edit | Observation:

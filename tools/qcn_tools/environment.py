@@ -32,6 +32,8 @@ _ALLOWED = frozenset(
         "LD_LIBRARY_PATH",
     }
 )
+ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")  # one of them is in every environment's prefix
+_SEPARATORS = {"PATH": ":", "LD_LIBRARY_PATH": "[:;]"}  # the loader takes both
 _SHELL_WORD = re.compile(r"[|&;<>()$`*?\n]|^\s*\w+=")
 _PYTHONS = ("python", "python3")
 _MAX_PATH_PYTHONS = 8
@@ -97,10 +99,31 @@ async def find_test_command(
 
 
 def allowed_env(client_env: Mapping[str, str]) -> dict[str, str]:
-    """The part of a client's environment that commands may see: an allow-list, so no keys or tokens."""
+    """The part of a client's environment that commands may see: an allow-list, so no keys or tokens.
+
+    Search paths keep their absolute entries only; the others would mean directories of the repository.
+    """
     kept = {name: value for name, value in client_env.items() if name in _ALLOWED or name.startswith("LC_")}
+    kept = {name: value for name, value in (kept | search_paths(kept)).items() if value}
     quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0"}
     return {"PATH": _DEFAULT_PATH} | kept | quiet
+
+
+def search_paths(env: Mapping[str, str], *, outside: Path | None = None) -> dict[str, str]:
+    """PATH and LD_LIBRARY_PATH of `env`, as far as given, with only their absolute entries: maybe none.
+
+    Entries in the directory `outside` are left out too.
+    """
+    found = {}
+    for name, separator in _SEPARATORS.items():
+        if name in env:
+            entries = [entry for entry in re.split(separator, env[name]) if entry.startswith("/")]
+            found[name] = ":".join(entry for entry in entries if outside is None or not _is_below(entry, outside))
+    return found
+
+
+def _is_below(path: str, directory: Path) -> bool:
+    return Path(path).resolve().is_relative_to(directory) or Path(os.path.normpath(path)).is_relative_to(directory)
 
 
 def is_pytest(argv: tuple[str, ...]) -> bool:
@@ -136,14 +159,17 @@ def _interpreters(root: Path, env: Mapping[str, str]) -> Iterator[tuple[Path, Pa
     for python in _path_pythons(env["PATH"]):
         if python not in seen:
             seen.add(python)
-            yield python, None, f"{python} (PATH)"
+            yield python, _prefix(python), f"{python} (PATH)"
+
+
+def _prefix(python: Path) -> Path | None:
+    prefix = python.parent.parent
+    return prefix if any((prefix / mark).exists() for mark in ENVIRONMENT_MARKS) else None
 
 
 def _path_pythons(path: str) -> list[Path]:
-    """Interpreters in the absolute directories of PATH; a relative entry would mean a directory of the repository."""
-    directories = dict.fromkeys(entry for entry in path.split(os.pathsep) if entry.startswith("/"))
     found: list[Path] = []
-    for directory in directories:
+    for directory in dict.fromkeys(path.split(os.pathsep)):
         names = [shutil.which(name, path=directory) for name in _PYTHONS]
         by_target = {Path(name).resolve(): Path(name) for name in reversed(names) if name}
         found += reversed(by_target.values())

@@ -11,8 +11,14 @@ class Finish:
 
     spec = ToolSpec(
         "finish",
-        "Say that the work is done.",
-        (Parameter("summary", "string", "What was wrong and what was changed, in a sentence or two."),),
+        "End the work: when the tests are green, or when the issue can't be solved here. Call nothing after it.",
+        (
+            Parameter(
+                "summary",
+                "string",
+                "In a sentence or two: what was wrong and what you changed, or why it can't be solved.",
+            ),
+        ),
     )
 
     async def run(self, arguments: Mapping[str, Any]) -> Observation:

@@ -2,6 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
+
+from qcn_tools.environment import search_paths
 
 _SWITCHED_OFF = (
     "core.hooksPath=/dev/null",
@@ -24,11 +27,16 @@ def git_argv(*arguments: str) -> tuple[str, ...]:
     return ("git", "--no-pager", *flags, *arguments)
 
 
-def git_env(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment for `git_argv`: PATH and HOME of `base` (default: this process), no prompts, no lock on the index."""
+def git_env(base: Mapping[str, str] | None = None, *, outside: Path | None = None) -> dict[str, str]:
+    """Environment for `git_argv`: PATH and HOME of `base` (default: this process), no prompts, no lock on the index.
+
+    Only absolute entries of PATH are kept, and none in the directory `outside`: a repository may hold a `git`.
+    """
     source = os.environ if base is None else base
-    kept = {name: source[name] for name in ("PATH", "HOME") if name in source}
-    return kept | {
+    path = search_paths(source, outside=outside).get("PATH") or os.defpath
+    home = {"HOME": source["HOME"]} if "HOME" in source else {}
+    return home | {
+        "PATH": path,
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_LAZY_FETCH": "1",

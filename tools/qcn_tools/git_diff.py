@@ -19,7 +19,9 @@ class GitDiff:
     Answers `diff` {text, untracked, truncated} or `no_git` {reason}. Raises SandboxError where there is no jail.
     """
 
-    spec = ToolSpec("git_diff", "Show what was changed since the last commit.")
+    spec = ToolSpec(
+        "git_diff", "Show all that differs from the last commit, and which files are new. Look at it before you finish."
+    )
 
     def __init__(self, workspace: Workspace, runner: CommandRunner, limit_chars: int = 10_000) -> None:
         self._workspace = workspace

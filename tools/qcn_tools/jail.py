@@ -1,9 +1,11 @@
 """Confine this process, then become another program.
 
-    python -I -S jail.py [--write PATH | --protect PATH | --hide PATH]... -- PROGRAM ARGUMENT...
+    python -I -S jail.py [--write PATH | --protect PATH | --hide PATH | --cwd PATH | --env NAME=VALUE]... -- PROGRAM ...
 
 Paths are absolute and free of symbolic links. Beneath a `--write` everything may be changed except what lies in a
-`--protect`; nothing in a `--hide` can be read or changed.
+`--protect`; nothing in a `--hide` can be read or changed. The program starts in `--cwd` with exactly the variables
+given by `--env`: they are arguments, so that neither a library path nor the directory of a repository has a say in
+how this launcher itself starts.
 Linux only: Landlock for files, ports and signals, seccomp for sockets and dangerous calls, rlimits.
 Fails closed: when a step fails, the program is not started, the reason goes to stderr and the exit code is 125.
 Imports only what loads in a few milliseconds (no json, no pathlib), because this runs before every command.
@@ -31,10 +33,9 @@ _FILE_RIGHTS = WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 _BIND_AND_CONNECT_TCP = 0b11
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
-_DEVICES = (
-    *("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
-    *("/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm"),  # noqa: S108 - semaphores of multiprocessing live in /dev/shm
-)
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where semaphores of multiprocessing live
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", _SHARED_MEMORY)
+_ALL_DEVICES = "/dev"  # terminals among them: what is written there acts on them, what is read there the user typed
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER, _PR_CAPBSET_DROP = 1, 38, 22, 2, 24
 _KEPT_CAPABILITIES = (0, 1, 3, 4)  # root in a container may need CHOWN, DAC_OVERRIDE, FOWNER, FSETID for its files
@@ -144,21 +145,19 @@ def cover(root: str, excluded: list[str]) -> list[str]:
 def _restrict_files(abi: int, write: list[str], protect: list[str], hide: list[str]) -> None:
     changes = _CHANGES | (REFER if abi >= 2 else 0) | (TRUNCATE if abi >= 3 else 0)
     device = WRITE_FILE | (TRUNCATE if abi >= 3 else 0) | (IOCTL_DEV if abi >= 5 else 0)
-    reads = READ_FILE if hide else 0
-    handled = changes | device | reads | _DEVICE_NODES
+    handled = changes | device | READ_FILE | _DEVICE_NODES
     attributes = struct.pack("=Q", handled)
     attributes += struct.pack("=Q", _BIND_AND_CONNECT_TCP) if abi >= 4 else b""
     attributes += struct.pack("=Q", _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS) if abi >= 6 else b""
     ruleset = _check(_LIBC.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0)))
-    for path in _DEVICES:
-        rights = changes | device if path == "/dev/shm" else device  # noqa: S108
-        _allow(ruleset, path, rights | reads)
+    for place in _DEVICES:
+        for path in cover(place, protect + hide):
+            _allow(ruleset, path, READ_FILE | device | (changes if place == _SHARED_MEMORY else 0))
     for root in write:
         for path in cover(root, protect + hide):
-            _allow(ruleset, path, changes | device | reads)
-    if hide:
-        for path in cover("/", hide):
-            _allow(ruleset, path, reads)
+            _allow(ruleset, path, changes | device | READ_FILE)
+    for path in cover("/", [*hide, _ALL_DEVICES]):
+        _allow(ruleset, path, READ_FILE)
     _check(_LIBC.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)))
     os.close(ruleset)
 
@@ -267,27 +266,31 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _parse(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    paths: dict[str, list[str]] = {"--write": [], "--protect": [], "--hide": []}
-    end = arguments.index("--")
-    for option, path in zip(arguments[:end:2], arguments[1:end:2], strict=True):
-        paths[option].append(path)
+    options: dict[str, list[str]] = {"--write": [], "--protect": [], "--hide": [], "--cwd": [], "--env": []}
+    end = 2 * arguments[::2].index("--")  # a value may be `--` too
+    for option, value in zip(arguments[:end:2], arguments[1:end:2], strict=True):
+        options[option].append(value)
     if not arguments[end + 1 :]:
         raise JailError("no program given")
-    return paths, arguments[end + 1 :]
+    return options, arguments[end + 1 :]
 
 
 def main(arguments: list[str]) -> int:
     """Confine and execute; returns an exit code only when that failed."""
     try:
-        paths, program = _parse(arguments)
-        confine(paths["--write"], paths["--protect"], paths["--hide"])
+        options, program = _parse(arguments)
+        env = dict(variable.split("=", 1) for variable in options["--env"])
+        confine(options["--write"], options["--protect"], options["--hide"])
     except Exception as error:  # whatever it is: do not start the program
         sys.stderr.write(f"{MESSAGE_PREFIX}{type(error).__name__}: {error}\n")
         return EXIT_JAIL_FAILED
     try:
-        os.execvp(program[0], program)  # noqa: S606
+        for directory in options["--cwd"]:
+            os.chdir(directory)
+        os.execvpe(program[0], program, env)  # noqa: S606
     except OSError as error:
-        sys.stderr.write(f"{program[0]}: {error.strerror}\n")
+        culprit = error.filename if error.filename in options["--cwd"] else program[0]
+        sys.stderr.write(f"{culprit}: {error.strerror}\n")
         return EXIT_NOT_FOUND
 
 

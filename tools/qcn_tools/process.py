@@ -4,20 +4,23 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qcn_agent.errors import SandboxError
 from qcn_tools import jail, sandbox
 from qcn_tools.output import OutputBuffer
 
 _MARKER = "QCN_COMMAND"  # in the environment of every process that a command starts
-_GRACE_S = 1.0
+_GRACE_S = 1.0  # between SIGTERM and SIGKILL at the time limit
+_CANCEL_GRACE_S = 0.2  # when a person waits
 _PROBE_S = 20.0
 _MAX_SWEEPS = 50  # whatever forks faster than we kill is stopped by RLIMIT_NPROC first
 _CHUNK = 1 << 16
@@ -32,6 +35,13 @@ class CommandResult:
     timed_out: bool
     duration_s: float
     truncated: bool
+
+
+@dataclass(frozen=True)
+class _Command:
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
 
 
 class CommandRunner:
@@ -58,16 +68,16 @@ class CommandRunner:
     ) -> CommandResult:
         """Run `argv` in `cwd` with exactly `env` and a private TMPDIR (`tmp`, or one that is removed afterwards).
 
-        It may change what lies beneath `writable`, except every `.git` and our own settings, and its TMPDIR. When it
-        ends, after `timeout_s` seconds, or when this call is cancelled, all that it started is killed.
+        It may change what lies beneath `writable`, except `sandbox.protected_paths`, and its TMPDIR. When it ends,
+        after `timeout_s` seconds, or when this call is cancelled, all that it started is killed before this returns.
         Raises SandboxError when it can't be confined.
         """
         async with contextlib.AsyncExitStack() as stack:
             own_tmp = await stack.enter_async_context(private_tmp()) if tmp is None else tmp
-            full_argv = await self._full_argv(argv, [*writable, own_tmp])
             marker = secrets.token_hex(16)
-            full_env = dict(env) | _private_places(own_tmp) | {_MARKER: marker}
-            result = await _run(full_argv, cwd, full_env, timeout_s, output_chars, marker)
+            full_env = dict(env) | _private_places(own_tmp, env) | {_MARKER: marker}
+            command = await self._confined(_Command(tuple(argv), cwd, full_env), [*writable, own_tmp])
+            result = await _run(command, timeout_s, output_chars, marker)
         if result.exit_code == jail.EXIT_JAIL_FAILED and result.output.startswith(jail.MESSAGE_PREFIX):
             raise _no_jail(result.output.removeprefix(jail.MESSAGE_PREFIX).strip())
         output = result.output.replace(str(own_tmp), "$TMPDIR")  # a random name would make equal runs look different
@@ -77,15 +87,18 @@ class CommandRunner:
         """Whether `argv` exits with 0 within 20 s, writing nothing."""
         return (await self.run(argv, cwd=cwd, env=env, timeout_s=_PROBE_S, output_chars=100)).exit_code == 0
 
-    async def _full_argv(self, argv: Sequence[str], write: Sequence[Path]) -> tuple[str, ...]:
+    async def _confined(self, command: _Command, write: Sequence[Path]) -> _Command:
         if self._unsandboxed:
-            return tuple(argv)
+            return command
         support = sandbox.probe()
         if not support.available:
             raise _no_jail(support.reason)
-        found = [await asyncio.to_thread(sandbox.protected_paths, root) for root in write]
+        found = [await asyncio.to_thread(sandbox.protected_paths, root, command.env) for root in write]
         protect = [path for paths in found for path in paths]
-        return sandbox.jailed_argv(argv, write=write, protect=protect, hide=self._hidden)
+        argv = sandbox.jailed_argv(
+            command.argv, cwd=command.cwd, env=command.env, write=write, protect=protect, hide=self._hidden
+        )
+        return _Command(argv, sandbox.LAUNCHER_CWD, sandbox.launcher_env())
 
 
 @contextlib.asynccontextmanager
@@ -95,30 +108,33 @@ async def private_tmp() -> AsyncIterator[Path]:
     try:
         yield path
     finally:
-        await asyncio.to_thread(_remove_tree, path)
+        await _surely(asyncio.to_thread(_remove_tree, path))
 
 
 def _make_tmp() -> Path:
     return Path(tempfile.mkdtemp(prefix="qcn-")).resolve()
 
 
-def _private_places(tmp: Path) -> dict[str, str]:
-    """Variables that lead the usual leftovers of a test run into `tmp`."""
-    places = {name: str(tmp) for name in ("TMPDIR", "TMP", "TEMP")}
-    return places | {"COVERAGE_FILE": str(tmp / ".coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / ".hypothesis")}
+def _private_places(tmp: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Variables that lead the usual leftovers of a test run into `tmp`, whatever command starts it."""
+    cache = shlex.quote(f"cache_dir={tmp / 'cache'}")
+    return {
+        **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(tmp)),
+        "COVERAGE_FILE": str(tmp / ".coverage"),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / ".hypothesis"),
+        "PYTEST_ADDOPTS": f"{env.get('PYTEST_ADDOPTS', '')} -o {cache}".strip(),
+    }
 
 
-async def _run(
-    argv: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float, output_chars: int, marker: str
-) -> CommandResult:
+async def _run(command: _Command, timeout_s: float, output_chars: int, marker: str) -> CommandResult:
     output = OutputBuffer(output_chars)
     started = time.monotonic()
     async with _output_pipe() as (reader, write_end):
         try:
             process = await asyncio.create_subprocess_exec(
-                *argv,
-                cwd=cwd,
-                env=env,
+                *command.argv,
+                cwd=command.cwd,
+                env=command.env,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=write_end,
@@ -129,14 +145,12 @@ async def _run(
         finally:
             os.close(write_end)
         reading = asyncio.create_task(_read_into(output, reader))
-        timed_out = False
+        grace_s = _CANCEL_GRACE_S
         try:
-            await asyncio.wait_for(process.wait(), timeout_s)
-        except TimeoutError:
-            timed_out = True
+            timed_out = not await _ended_within(process, timeout_s)
+            grace_s = _GRACE_S
         finally:
-            await asyncio.shield(_end(process, marker))  # a second cancellation must not leave anything running
-            await _finish(reading)
+            await _surely(_end(process, reading, marker, grace_s))
     exit_code = process.returncode if process.returncode is not None else -signal.SIGKILL
     return CommandResult(exit_code, output.text(), timed_out, time.monotonic() - started, output.truncated)
 
@@ -160,27 +174,49 @@ async def _read_into(output: OutputBuffer, reader: asyncio.StreamReader) -> None
         output.add(chunk)
 
 
-async def _finish(reading: "asyncio.Task[None]") -> None:
-    """Let the reader take what is left in the pipe; something that survived may hold it open."""
-    await asyncio.wait((reading,), timeout=_GRACE_S)
-    reading.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await reading
+async def _surely(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` to its end, however often this call is cancelled meanwhile; the cancellation is raised then."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
-async def _end(process: asyncio.subprocess.Process, marker: str) -> None:
+async def _ended_within(process: asyncio.subprocess.Process, timeout_s: float) -> bool:
+    try:
+        await asyncio.wait_for(process.wait(), timeout_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _end(process: asyncio.subprocess.Process, reading: "asyncio.Task[None]", marker: str, grace_s: float) -> None:
     """End the command: politely if it still runs, then whatever is left of its group and of its descendants."""
     try:
         if process.returncode is None:
             _signal_group(process.pid, signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _GRACE_S)
-    finally:
+            await _ended_within(process, grace_s)
+    finally:  # even when the loop itself is shut down meanwhile
         _signal_group(process.pid, signal.SIGKILL)
         for _ in range(_MAX_SWEEPS):
             if not await asyncio.to_thread(_kill_marked, marker):
                 break
     await process.wait()
+    await _finish(reading, grace_s)
+
+
+async def _finish(reading: "asyncio.Task[None]", grace_s: float) -> None:
+    """Let the reader take what is left in the pipe; something that survived may hold it open."""
+    await asyncio.wait((reading,), timeout=grace_s)
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
 
 
 def _signal_group(group: int, number: int) -> None:

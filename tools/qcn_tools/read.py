@@ -1,10 +1,10 @@
 """Tool `read_file`: a window of a text file."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from qcn_tools.base import Observation, Parameter, ToolSpec
+from qcn_tools.lookup import look_up, not_found
 from qcn_tools.text import TextFile, decode
 from qcn_tools.workspace import Workspace, observes_refusals
 
@@ -19,11 +19,12 @@ class ReadFile:
 
     spec = ToolSpec(
         "read_file",
-        "Read a file.",
+        "Show a text file, or some of its lines, exactly as they are and without line numbers. "
+        "Read the lines that you are going to edit. Long files are cut; the answer says where to read on.",
         (
             Parameter("path", "string", "File, relative to the root of the workspace."),
-            Parameter("first_line", "integer", "First line to show, from 1.", required=False),
-            Parameter("last_line", "integer", "Last line to show.", required=False),
+            Parameter("first_line", "integer", "First line to show, counted from 1. Default: 1.", required=False),
+            Parameter("last_line", "integer", "Last line to show. Default: the end of the file.", required=False),
         ),
     )
 
@@ -34,22 +35,11 @@ class ReadFile:
     @observes_refusals
     async def run(self, arguments: Mapping[str, Any]) -> Observation:
         """See the class."""
-        path = self._workspace.resolve(arguments["path"])
-        shown = self._workspace.relative(path)
-        if path.is_dir():
-            return Observation("refused", {"path": shown, "reason": "it is a directory"}, ok=False)
-        try:
-            data = await asyncio.to_thread(self._workspace.read_bytes, path)
-        except FileNotFoundError:
-            return await not_found(self._workspace, shown)
+        file = await look_up(self._workspace, arguments["path"])
+        if file.data is None:
+            return await not_found(self._workspace, file.shown)
         first, last = arguments.get("first_line") or 1, arguments.get("last_line")
-        return _window(decode(data, shown), shown, max(first, 1), last, self._limit_chars)
-
-
-async def not_found(workspace: Workspace, path: str) -> Observation:
-    """A `not_found` observation with the existing paths that look most like `path`."""
-    nearest = await asyncio.to_thread(workspace.nearest, path)
-    return Observation("not_found", {"path": path, "nearest": list(nearest)}, ok=False)
+        return _window(decode(file.data, file.shown), file.shown, max(first, 1), last, self._limit_chars)
 
 
 def _window(file: TextFile, path: str, first: int, last: int | None, limit_chars: int) -> Observation:

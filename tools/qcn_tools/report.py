@@ -34,6 +34,7 @@ class TestReport:
     """The outcome of one test run. Ids are `file::[Class::]name`; an id is in at most one of the two sets.
 
     `num_errors` counts collection, set-up and tear-down errors, which are in `failed_ids` and `failures` too.
+    `partial`: only the tests that were asked for ran, so green says nothing about the others.
     """
 
     __test__ = False
@@ -50,6 +51,7 @@ class TestReport:
     failed_ids: frozenset[str] = frozenset()
     output: str = ""
     duration_s: float = 0.0
+    partial: bool = False
 
     @property
     def is_green(self) -> bool:

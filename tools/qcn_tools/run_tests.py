@@ -6,11 +6,13 @@ import re
 import shlex
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qcn_tools.base import Observation, Parameter, ToolSpec
 from qcn_tools.environment import TestCommand, TestsUnavailable
+from qcn_tools.lookup import not_found
 from qcn_tools.process import CommandRunner, private_tmp
 from qcn_tools.report import MAX_XML_BYTES, TestReport, report_from_exit, report_from_junit
 from qcn_tools.workspace import Workspace, observes_refusals
@@ -28,8 +30,16 @@ class RunTests:
 
     spec = ToolSpec(
         "run_tests",
-        "Run the tests.",
-        (Parameter("paths", "string", "Test files or ids, separated by spaces; default: all tests.", required=False),),
+        "Run the tests and show the failures. Give paths while you look for the cause; "
+        "run all tests before you finish.",
+        (
+            Parameter(
+                "paths",
+                "string",
+                "Test files, directories or ids such as tests/test_a.py::test_b, separated by spaces. Default: all.",
+                required=False,
+            ),
+        ),
     )
 
     def __init__(
@@ -73,8 +83,7 @@ class RunTests:
         for target in _TARGET.findall(arguments.get("paths") or ""):
             path = self._workspace.resolve(target.partition("::")[0])
             if target.startswith("-") or not path.exists():
-                nearest = await asyncio.to_thread(self._workspace.nearest, target)
-                return Observation("not_found", {"path": target, "nearest": list(nearest)}, ok=False)
+                return await not_found(self._workspace, target)
         return Observation("checked")
 
 
@@ -87,17 +96,16 @@ async def run_suite(
     timeout_s: float = 120.0,
     output_chars: int = 10_000,
 ) -> TestReport:
-    """Run the tests at `targets` (checked by the caller; none: all). A custom command takes no targets.
+    """Run the tests at `targets` (checked by the caller; none: all). A custom command takes none and runs as it is.
 
     Raises SandboxError where commands can't be confined.
     """
     async with private_tmp() as tmp:
         xml = tmp / "junit.xml"
-        argv = command.argv
-        if command.kind == "pytest":
-            argv = (*argv, *_PYTEST_OPTIONS, "-o", f"cache_dir={tmp / 'cache'}", f"--junitxml={xml}", *targets)
+        targets = targets if command.kind == "pytest" else ()
+        options = (*_PYTEST_OPTIONS, f"--junitxml={xml}") if command.kind == "pytest" else ()
         result = await runner.run(
-            argv,
+            (*command.argv, *options, *targets),
             cwd=workspace.root,
             env=command.env,
             timeout_s=timeout_s,
@@ -115,7 +123,8 @@ async def run_suite(
     }
     if command.kind == "custom":
         return report_from_exit(**said)
-    return await asyncio.to_thread(lambda: report_from_junit(data, **said))
+    report = await asyncio.to_thread(lambda: report_from_junit(data, **said))
+    return replace(report, partial=bool(targets))
 
 
 def _read_report(path: Path) -> bytes:

@@ -22,10 +22,17 @@ class Search:
 
     spec = ToolSpec(
         "search",
-        "Search file contents with a regular expression.",
+        "Find lines that match a regular expression, in all files that git does not ignore. "
+        f"Shows path, line number and text of the first {_MAX_MATCHES}. Use it to find definitions and callers.",
         (
-            Parameter("pattern", "string", "Regular expression (Python syntax)."),
-            Parameter("path", "string", "File or directory to search; default: everything.", required=False),
+            Parameter(
+                "pattern",
+                "string",
+                r"Python regular expression, case-sensitive. Escape what is meant literally: f\(x\).",
+            ),
+            Parameter(
+                "path", "string", "File or directory to search in. Default: the whole workspace.", required=False
+            ),
         ),
     )
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from qcn_tools.sandbox import LAUNCHER_CWD, launcher_env
+
 
 async def call_worker(script: Path, request: Mapping[str, Any], timeout_s: float) -> Any | None:
     """The answer of `script` to `request`; None when it crashed or took too long."""
@@ -16,6 +18,8 @@ async def call_worker(script: Path, request: Mapping[str, Any], timeout_s: float
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        cwd=LAUNCHER_CWD,
+        env=launcher_env(),
     )
     try:
         answer, _ = await asyncio.wait_for(process.communicate(json.dumps(request).encode()), timeout_s)

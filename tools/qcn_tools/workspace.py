@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from qcn_tools.base import Observation
+from qcn_tools.base import ChangedMeanwhileError, Observation
+from qcn_tools.environment import ENVIRONMENT_MARKS
 from qcn_tools.git import git_argv, git_env
 
 MAX_FILE_BYTES = 10_000_000
@@ -42,7 +43,7 @@ class PathRefused(Exception):
 def observes_refusals(
     run: Callable[[T, Mapping[str, Any]], Coroutine[Any, Any, Observation]],
 ) -> Callable[[T, Mapping[str, Any]], Coroutine[Any, Any, Observation]]:
-    """Turn PathRefused and errors of the file system in a tool's `run` into `refused` observations."""
+    """Turn PathRefused, ChangedMeanwhileError and errors of the file system in a tool's `run` into `refused`."""
 
     @functools.wraps(run)
     async def guarded(self: T, arguments: Mapping[str, Any]) -> Observation:
@@ -50,6 +51,8 @@ def observes_refusals(
             return await run(self, arguments)
         except PathRefused as refusal:
             path, reason = refusal.path, refusal.reason
+        except ChangedMeanwhileError:
+            path, reason = str(arguments["path"]), "it was changed by someone else just now; read it again"
         except OSError as error:
             path, reason = str(arguments.get("path", ".")), error.strerror or str(error)
         return Observation("refused", {"path": path, "reason": reason}, ok=False)
@@ -68,7 +71,7 @@ class Workspace:
         """Absolute path, free of symbolic links, of what the model calls `path`; it need not exist.
 
         Raises PathRefused for anything outside the root, in a `.git`, or neither file nor directory; with `write`
-        also for the settings of this program.
+        also for the settings of this program and for what is installed: `site-packages`, environments.
         """
         self._check_text(path)
         real = Path(os.path.realpath(self.root / self._relative_parts(path)))
@@ -77,8 +80,8 @@ class Workspace:
         parts = real.relative_to(self.root).parts
         if any(_is_git(part) for part in parts):
             raise PathRefused(path, "git's own files are off limits")
-        if write and parts and parts[0].casefold() in READ_ONLY_NAMES and len(parts) == 1:
-            raise PathRefused(path, "it configures this program")
+        if write:
+            self._check_writable(path, parts)
         self._check_kind(path, real)
         return real
 
@@ -160,6 +163,15 @@ class Workspace:
                 return pure.relative_to(root)
         raise PathRefused(path, "it is outside the workspace; give the path from the root of the workspace")
 
+    def _check_writable(self, path: str, parts: tuple[str, ...]) -> None:
+        folded = tuple(part.casefold() for part in parts)
+        if len(parts) == 1 and folded[0] in READ_ONLY_NAMES:
+            raise PathRefused(path, "it configures this program")
+        installed = {".venv", "site-packages"} & set(folded) or folded[:1] == ("venv",)
+        above = [self.root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+        if installed or any((directory / mark).exists() for directory in above for mark in ENVIRONMENT_MARKS):
+            raise PathRefused(path, "it belongs to an installed environment, not to the project")
+
     def _check_kind(self, path: str, real: Path) -> None:
         try:
             mode = real.lstat().st_mode
@@ -187,13 +199,13 @@ class Workspace:
             raise PathRefused(self.relative(path), f"it can't be opened: {error.strerror}") from error
 
     def _git_files(self) -> list[str] | None:
-        argv = git_argv("ls-files", "--cached", "--others", "--exclude-standard", "-z")
+        argv = git_argv("-C", str(self.root), "ls-files", "--cached", "--others", "--exclude-standard", "-z")
         try:
             done = subprocess.run(
                 argv,
                 check=False,
-                cwd=self.root,
-                env=git_env(),
+                cwd="/",
+                env=git_env(outside=self.root),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=_GIT_TIMEOUT_S,
@@ -226,8 +238,11 @@ class AtomicWriter:
     def __init__(self, root: Path) -> None:
         self._workspace = Workspace(root)
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Replace or create `path`, which is absolute. Raises PathRefused or OSError and then changes nothing."""
+    def write(self, path: Path, data: bytes, expected: bytes | None) -> None:
+        """Replace or create `path`, which is absolute and holds `expected` (None: does not exist).
+
+        Raises PathRefused, OSError, or ChangedMeanwhileError when it holds something else, and then changes nothing.
+        """
         target = self._workspace.resolve(str(path), write=True)
         with self._workspace.opened_parent(target, create=True) as parent:
             temporary = f".{target.name[:100]}.{secrets.token_hex(6)}.tmp"
@@ -238,6 +253,8 @@ class AtomicWriter:
                     self._keep_mode(target.name, parent, descriptor)
                     file.flush()
                     os.fsync(descriptor)
+                if not _holds(target.name, parent, expected):
+                    raise ChangedMeanwhileError(str(path))
                 os.rename(temporary, target.name, src_dir_fd=parent, dst_dir_fd=parent)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
@@ -248,6 +265,23 @@ class AtomicWriter:
     def _keep_mode(self, name: str, parent: int, descriptor: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.fchmod(descriptor, stat.S_IMODE(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode))
+
+
+def _holds(name: str, parent: int, expected: bytes | None) -> bool:
+    """Whether a file has exactly these bytes; None: whether there is nothing of that name."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=parent)
+    except FileNotFoundError:
+        return expected is None
+    except OSError:  # a link or a socket, which is not what anyone read
+        return False
+    try:
+        if expected is None or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(len(expected) + 1) == expected
+    finally:
+        os.close(descriptor)
 
 
 def _is_git(name: str) -> bool:

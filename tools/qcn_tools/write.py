@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qcn_tools.base import Observation, Parameter, ToolSpec, Writer
+from qcn_tools.lookup import look_up
 from qcn_tools.syntax import syntax_error
 from qcn_tools.text import check_text, like
 from qcn_tools.workspace import Workspace, observes_refusals
@@ -19,10 +20,11 @@ class WriteFile:
 
     spec = ToolSpec(
         "write_file",
-        "Create a file, or replace its whole contents.",
+        "Create a file, and the directories it needs, or replace all that is in it. "
+        "To change a part of an existing file use edit_file.",
         (
             Parameter("path", "string", "File, relative to the root of the workspace."),
-            Parameter("content", "string", "The new contents."),
+            Parameter("content", "string", "The complete new contents, nothing left out."),
         ),
     )
 
@@ -33,21 +35,13 @@ class WriteFile:
     @observes_refusals
     async def run(self, arguments: Mapping[str, Any]) -> Observation:
         """See the class."""
-        path = self._workspace.resolve(arguments["path"], write=True)
-        shown = self._workspace.relative(path)
-        if path.is_dir():
-            return Observation("refused", {"path": shown, "reason": "it is a directory"}, ok=False)
-        old: bytes | None = None
-        try:
-            old = await asyncio.to_thread(self._workspace.read_bytes, path)
-        except FileNotFoundError:
-            pass
-        data = like(arguments["content"], old)
-        if old is not None:
-            check_text(old, shown)
-            broken = await syntax_error(path, shown, old, data)
+        file = await look_up(self._workspace, arguments["path"], write=True)
+        data = like(arguments["content"], file.data)
+        if file.data is not None:
+            check_text(file.data, file.shown)
+            broken = await syntax_error(file.path, file.shown, file.data, data)
             if broken:
                 return broken
-        await asyncio.to_thread(self._writer.write, path, data)
+        await asyncio.to_thread(self._writer.write, file.path, data, file.data)
         num_lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
-        return Observation("written", {"path": shown, "num_lines": num_lines, "created": old is None})
+        return Observation("written", {"path": file.shown, "num_lines": num_lines, "created": file.data is None})
