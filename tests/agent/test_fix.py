@@ -266,7 +266,8 @@ async def test_suite_that_hangs_is_stopped(project: Path, client_env: Mapping[st
 @pytest.mark.parametrize("path", ["../outside.py", "/etc/passwd", "/proc/self/root/etc/passwd", "link/x.py"])
 async def test_paths_outside_are_refused(project: Path, client_env: Mapping[str, str], path: str) -> None:
     """Neither reading nor writing leaves the workspace; the model is told why."""
-    (project / "link").symlink_to("/tmp")
+    (project.parent / "outside").mkdir()
+    (project / "link").symlink_to(project.parent / "outside")
     turns = [call("read_file", path=path), call("write_file", path=path, content="x"), call("finish", summary="no")]
 
     run = Run(project, client_env, turns, "qwen3_coder")

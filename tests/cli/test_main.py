@@ -131,7 +131,7 @@ def test_undo_waits_for_the_end_of_a_run(project: Path, capsys: pytest.CaptureFi
     assert (project / "calc.py").read_bytes() == original
 
 
-@pytest.mark.parametrize("arguments", [("undo",), ("fix", "x"), ("status",)])
+@pytest.mark.parametrize("arguments", [("undo",), ("fix", "x")])
 def test_error_of_the_system_is_a_line(
     arguments: tuple[str, ...], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,9 @@
 """The client side: interrupts at any point, a daemon that is being born, several clients that start one."""
 
 import contextlib
-import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from qcn_agent.errors import DaemonDiedError, QcnError
 
 # A daemon that outlives its client is what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-ANSWERS = (
+ANSWERS: tuple[dict[str, Any], ...] = (
     {"method": "qcn/event", "params": {"text": "working"}},
     {"method": "qcn/event", "params": {"text": "still working"}},
     {"id": 1, "error": {"message": "cancelled"}},
@@ -137,23 +137,15 @@ def test_several_clients_after_a_kill_get_one_daemon(dead_daemon: None, stopped_
     assert len(set(pids)) == 1
 
 
-def test_newborn_daemon_is_waited_for(dead_daemon: None) -> None:
-    """Someone has the lock, the address is still the dead one's: nobody listens, which is no reason to give up."""
-    said: list[str] = []
-    token, address = endpoint.read_token(), endpoint.find()
+def test_newborn_daemon_is_waited_for(dead_daemon: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone has the lock, the address is still the dead one's: nobody listens yet, which is no reason to give up."""
+    address = endpoint.find()
     assert address is not None
     with endpoint.take_lock(), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as newborn:  # type: ignore[union-attr]
+        endpoint.new_token()
         endpoint.publish(address)
         with pytest.raises(client.NobodyListensError):
             client.connect_to_running()
-
-        def come_up(text: str) -> None:
-            said.append(text)
-            Path(address.socket).unlink()
-            newborn.bind(address.socket)
-            newborn.listen()
-            endpoint._write_private(Path(os.environ["QCN_AGENT_HOME"]) / "state" / "daemon.token", token)
-            greeter.start()
 
         def greet() -> None:
             peer, _ = newborn.accept()
@@ -162,11 +154,18 @@ def test_newborn_daemon_is_waited_for(dead_daemon: None) -> None:
                 peer.sendall(wire.encode({"method": "qcn/welcome", "params": {"pid": 7, "version": __version__}}))
 
         greeter = threading.Thread(target=greet)
-        with client.connect(come_up) as connection:
+
+        def come_up(_: float) -> None:
+            """The client has tried in vain and waits."""
+            Path(address.socket).unlink()
+            newborn.bind(address.socket)
+            newborn.listen()
+            greeter.start()
+
+        monkeypatch.setattr(time, "sleep", come_up)
+        with client.connect(lambda _: None) as connection:
             assert connection.pid == 7
         greeter.join(10)
-
-    assert said == ["starting the daemon"]
 
 
 def test_started_daemon_has_the_clients_model_and_home(

@@ -56,7 +56,8 @@ def test_frame_stays_until_it_is_dropped() -> None:
 
 def test_signals_at_any_moment_lose_nothing() -> None:
     """KeyboardInterrupt out of a real signal, at random moments of reading a real socket: each frame comes once."""
-    num_frames, num_interrupts, numbers = 10_000, 0, []
+    num_frames, num_interrupts = 10_000, 0
+    numbers: list[int] = []
     reading, writing = socket.socketpair()
     armed: list[bool] = []
 

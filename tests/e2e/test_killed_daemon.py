@@ -67,8 +67,13 @@ def wait_for_test_run(process: subprocess.Popen[str]) -> None:
 @pytest.fixture
 def slow_project(project: Path) -> Path:
     """A project whose tests take a while, so that there is time to kill something."""
-    (project / "tests" / "test_slow.py").write_text("import time\n\n\ndef test_slow():\n    time.sleep(4)\n")
+    slow_down(project)
     return project
+
+
+def slow_down(project: Path) -> None:
+    """Add a test that takes a while."""
+    (project / "tests" / "test_slow.py").write_text("import time\n\n\ndef test_slow():\n    time.sleep(4)\n")
 
 
 def test_client_says_what_happened_and_puts_the_tree_back(
@@ -94,18 +99,19 @@ def test_client_says_what_happened_and_puts_the_tree_back(
 
 
 def test_crash_does_not_take_back_an_earlier_fix(
-    slow_project: Path,
+    project: Path,
     client_env: Mapping[str, str],
     tree: Tree,
     scripted_daemon: StartDaemon,
 ) -> None:
     """A run is fixed and accepted; the daemon dies in the next one before it has changed anything."""
     daemon = scripted_daemon(FIX, call("run_tests"), "done")
-    first = fix(slow_project, client_env)
+    first = fix(project, client_env)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
-    accepted = tree(slow_project)
-    second = fix(slow_project, client_env)
+    slow_down(project)
+    accepted = tree(project)
+    second = fix(project, client_env)
     wait_for_event(second, lambda event: "tests as they are" in event["data"].get("text", ""))
 
     daemon.send_signal(signal.SIGKILL)
@@ -113,7 +119,7 @@ def test_crash_does_not_take_back_an_earlier_fix(
 
     assert second.returncode == 6
     assert "It had changed nothing" in errors
-    assert tree(slow_project) == accepted
+    assert tree(project) == accepted
 
 
 def test_undo_works_after_both_are_killed(
