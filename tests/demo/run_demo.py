@@ -43,7 +43,7 @@ def main() -> int:
 
 def run_tests(project: Path, env: dict[str, str]) -> int:
     """Show the project's own test run."""
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     return subprocess.run(command, cwd=project, env=env, check=False).returncode
 
 
