@@ -5,9 +5,12 @@ import sys
 
 def main() -> None:
     """Run the command line. Heavy modules load only inside the command that needs them."""
-    from qcn_agent.cli.main import run
+    try:
+        from qcn_agent.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # so early that no command had begun
+        sys.exit(130)
 
 
 if __name__ == "__main__":

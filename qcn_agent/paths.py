@@ -8,6 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from qcn_agent.errors import UsageError
+
 APP = "qcn-agent"
 
 
@@ -27,8 +29,15 @@ def cache_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Socket, token, lock, logs and undo journals. Created 0700: nobody else may read or replace them."""
+    """Socket, token, lock, logs and undo journals. Created 0700: nobody else may read or replace them.
+
+    Raises UsageError when that is not possible.
+    """
     path = _place("state", platformdirs.user_state_path(APP))
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.chmod(0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.chmod(0o700)
+    except OSError as error:
+        hint = "set QCN_AGENT_HOME to a folder of yours"
+        raise UsageError(f"can't keep state in {path}: {error.strerror}", hint=hint) from error
     return path

@@ -109,7 +109,7 @@ class Attempt:
         if not self.profile.settings.one_edit:
             return None
         if observation.kind in EDIT_FAILURES:
-            return "misedit"
+            return "stuck" if self.journal.changes else "misedit"
         if changed and self.journal.state_key() in self.red_states:
             return "repeated"
         report = observation.fields.get("report")

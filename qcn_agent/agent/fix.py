@@ -10,7 +10,7 @@ from qcn_agent.agent.attempt import Attempt, End
 from qcn_agent.agent.diff import unified_diff
 from qcn_agent.agent.events import Emit, RunEvent
 from qcn_agent.agent.journal import Journal
-from qcn_agent.agent.judge import Judgement, Verdict, judge
+from qcn_agent.agent.judge import NO_TESTS_COLLECTED, Judgement, Verdict, judge
 from qcn_agent.agent.limits import Budget, BudgetExceededError
 from qcn_agent.agent.opening import opening_text
 from qcn_agent.agent.outcome import Ending, Outcome, Totals, ending_of
@@ -20,7 +20,7 @@ from qcn_agent.agent.transcript import Transcript
 from qcn_agent.config import FixConfig
 from qcn_agent.engine.generator import Generator, SamplingParams
 from qcn_agent.engine.grammar import ParameterShape, ToolShape, tool_call_grammar
-from qcn_agent.errors import ContextFullError
+from qcn_agent.errors import ContextFullError, UsageError
 from qcn_prompts import Profile
 from qcn_prompts.profile import Sampling
 from qcn_tools.base import Observation, Tool
@@ -32,6 +32,7 @@ from qcn_tools.run_tests import RunTests
 from qcn_tools.workspace import Workspace
 
 RESTART_EVERY = 6  # every so many tries start from the opening again, in case the reading went astray
+COMMAND_NOT_FOUND = 127  # of a shell, and of our launcher
 MAX_REPEATS = 4  # tries that never reach the tests are free, up to so many for each attempt that counts
 HEATING, MAX_HEAT = 0.15, 2.0  # each free try in a row is sampled hotter, or it would repeat itself
 
@@ -110,6 +111,9 @@ class FixRun:
             self._journal.close()
 
     async def _run(self) -> Outcome:
+        self._check_issue()
+        if isinstance(self._test_command, TestCommand):
+            self._emit(RunEvent("note", {"text": f"tests: {self._test_command.reason}"}))
         self._emit(RunEvent("phase", {"text": "running the tests as they are"}))
         argv = self._test_command.argv if isinstance(self._test_command, TestCommand) else ()
         protected = await asyncio.to_thread(lambda: Protected.take(self._root, named_by_tests(self._root, argv, None)))
@@ -124,7 +128,9 @@ class FixRun:
                 branch = opening
                 self._change_session()
             attempt = self._attempt(baseline)
-            self._emit(RunEvent("attempt", {"number": self._totals.num_attempts + 1, "of": self._limit}))
+            again = free_in_a_row > 0  # the last try did not reach the tests, so this one has its number
+            number = self._totals.num_attempts + 1
+            self._emit(RunEvent("attempt", {"number": number, "of": self._limit, "again": again}))
             try:
                 async with asyncio.timeout(self._budget.remaining_s):
                     end = await attempt.run(branch, self._sampling(tries, free_in_a_row))
@@ -144,11 +150,24 @@ class FixRun:
                 return outcome
         return self._failed()
 
+    def _check_issue(self) -> None:
+        """Raises UsageError for an issue that leaves no room to work on it."""
+        num_tokens = len(self._generator.vocabulary.encode([(self._request.issue, False)]))
+        if num_tokens > self._generator.n_ctx // 2:
+            raise UsageError(
+                f"the issue alone has {num_tokens:,} tokens; the model's context holds {self._generator.n_ctx:,}",
+                hint="shorten it to what matters, or use a model with a longer context (model.n_ctx)",
+            )
+
     async def _baseline(self) -> tuple[Observation, TestReport | None]:
         observation = await self._tool("run_tests").run({})
         report = observation.fields.get("report")
         baseline = report if isinstance(report, TestReport) else None
         self._emit(RunEvent("tests", report_json(baseline, observation)))
+        if baseline and baseline.exit_code == COMMAND_NOT_FOUND and not baseline.passed_ids:
+            raise UsageError(f"the test command can't be run: {baseline.command}", hint="look at --tests")
+        if baseline and not baseline.passed_ids and not baseline.failed_ids:
+            self._emit(RunEvent("note", {"text": _why_no_tests(baseline)}))
         return observation, baseline
 
     def _change_session(self) -> None:
@@ -188,8 +207,11 @@ class FixRun:
             judgement = Judgement(Verdict.RED, "tests are red after the change")
         else:
             judgement = await self._judge(protected, baseline)
-        if judgement.verdict is Verdict.FIXED or not judgement.provable:
-            return self._succeed(ending_of(judgement.verdict), judgement.reason, diff)
+        if judgement.verdict is Verdict.FIXED:
+            return self._succeed(judgement.reason, diff)
+        if not judgement.provable:
+            self._best = judgement, diff
+            return self._failed()
         self._red_states.add(self._journal.state_key())
         is_kept = self._request.keep and not self._request.dry_run and self._totals.num_attempts >= self._limit
         if self._best is None or judgement.verdict is Verdict.UNPROVEN or is_kept:
@@ -204,7 +226,7 @@ class FixRun:
         if diff:
             judgement = await self._judge(protected, baseline)
             if judgement.verdict is Verdict.FIXED:
-                return self._succeed("fixed", judgement.reason, diff)
+                return self._succeed(judgement.reason, diff)
             self._best = judgement, diff
         applied = self._keep_or_take_back()
         best = self._best[1] if self._best else ""
@@ -235,12 +257,12 @@ class FixRun:
         argv = (program, *(word.replace(str(self._root), str(root)) for word in rest))
         return dataclasses.replace(command, argv=argv, env={**command.env, **env})
 
-    def _succeed(self, ending: Ending, reason: str, diff: str) -> Outcome:
+    def _succeed(self, reason: str, diff: str) -> Outcome:
         if self._request.dry_run:
             self._take_back()
-        return self._outcome(ending, reason, diff, applied=not self._request.dry_run)
+        return self._outcome("fixed", reason, diff, applied=not self._request.dry_run)
 
-    def _failed(self, why_no_patch: str = "the model changed nothing") -> Outcome:
+    def _failed(self, why_no_patch: str = "no change of the model reached the tests") -> Outcome:
         applied = self._keep_or_take_back()
         if self._best is None:
             return self._outcome("no_patch", why_no_patch, "", applied=False)
@@ -285,6 +307,14 @@ class FixRun:
             temperature *= min(MAX_HEAT, 1 + HEATING * free_in_a_row)
         seed = self._request.seed * 1_000_003 + tries
         return SamplingParams(temperature, chosen.top_k, chosen.top_p, seed=seed & 0x7FFFFFFF)
+
+
+def _why_no_tests(baseline: TestReport) -> str:
+    if baseline.exit_code in (0, NO_TESTS_COLLECTED):
+        return "no tests found: nothing can be proven here"
+    last = next((line for line in reversed(baseline.output.splitlines()) if line.strip()), "")
+    limits = "only part of your environment is passed on; --tests 'KEY=value pytest' sets a variable"
+    return f"the tests can't be run (exit code {baseline.exit_code}): {last.strip()} ({limits})"
 
 
 def report_json(report: object, observation: Observation) -> dict[str, object]:

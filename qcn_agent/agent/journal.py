@@ -87,6 +87,16 @@ class Journal:
         """All changes since the run began or was last taken back."""
         return tuple(self._changes)
 
+    @property
+    def about(self) -> str:
+        """When the run began (local time) and what it was for, in a line."""
+        try:
+            table = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+            began = time.strftime("%Y-%m-%d %H:%M", time.localtime(table["started"]))
+            return f"{began}, {' '.join(table['issue'].split())[:60]!r}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return self.run_id
+
     def close(self) -> None:
         """The run is over: from now on others may take it back."""
         if self._lock is not None:

@@ -8,6 +8,8 @@ from typing import Any
 from qcn_prompts import Profile
 from qcn_tools.report import TestReport
 
+NOT_NAMED = 2  # rank of a file that neither the issue nor a failing test names
+
 
 def opening_text(profile: Profile, issue: str, files: Sequence[str], tests: tuple[str, Mapping[str, Any]]) -> str:
     """Render the opening. `tests` is the observation (kind, fields) of the baseline run."""
@@ -17,12 +19,14 @@ def opening_text(profile: Profile, issue: str, files: Sequence[str], tests: tupl
 
 
 def choose_files(files: Sequence[str], issue: str, report: TestReport | None, limit: int) -> list[str]:
-    """At most `limit` paths, sorted: those that the issue or a failing test names come first when not all fit."""
+    """At most `limit` paths, sorted. When not all fit: those that the issue or a failing test names, else any."""
     if len(files) <= limit:
         return sorted(files)
     failing = " ".join(failure.test_id for failure in report.failures) if report else ""
     words = set(re.findall(r"\w+", f"{issue} {failing}".lower()))
-    return sorted(sorted(files, key=lambda name: (_rank(name, issue, words), name))[:limit])
+    ranked = sorted((_rank(name, issue, words), name) for name in files)
+    named = [name for rank, name in ranked if rank < NOT_NAMED]
+    return sorted((named or [name for _, name in ranked])[:limit])
 
 
 def _rank(name: str, issue: str, words: set[str]) -> int:
@@ -32,4 +36,4 @@ def _rank(name: str, issue: str, words: set[str]) -> int:
         return 0
     if stem in words or f"test_{stem}" in words or stem.removeprefix("test_") in words:
         return 1
-    return 2 if path.suffix == ".py" else 3
+    return NOT_NAMED if path.suffix == ".py" else NOT_NAMED + 1

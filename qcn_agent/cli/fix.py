@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qcn_agent import config, paths
-from qcn_agent.errors import DaemonDiedError, JournalError, UsageError
+from qcn_agent.errors import DaemonDiedError, JournalError, QcnError, UsageError
 from qcn_tools.environment import allowed_env
 
 if TYPE_CHECKING:
@@ -67,7 +68,14 @@ def command(
         "dry_run": dry_run,
         "unsandboxed": unsandboxed,
     }
-    return _run(order, settings.model.path, as_json=as_json)
+    try:
+        return _run(order, settings.model.path, as_json=as_json)
+    except QcnError as error:
+        if not as_json:
+            raise
+        failure = {"ending": "error", "reason": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        click.echo(json.dumps(failure, indent=2))
+        return error.exit_code
 
 
 def _run(order: dict[str, Any], model_path: str, *, as_json: bool) -> int:
@@ -83,6 +91,10 @@ def _run(order: dict[str, Any], model_path: str, *, as_json: bool) -> int:
                 outcome = connection.request("qcn/fix", order, lambda _, event: view.show(event))
             except DaemonDiedError as error:
                 raise DaemonDiedError(f"{error}\n{take_back(order)}", hint=error.hint) from error
+            except KeyboardInterrupt:
+                state = "what was changed stays" if order["keep"] else "your tree is as it was"
+                click.echo(f"\ninterrupted; {state}", err=True)
+                raise
     view.finish(outcome)
     return int(outcome["exit_code"])
 

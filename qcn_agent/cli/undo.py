@@ -24,7 +24,9 @@ def command(workspace: Path) -> int:
     except JournalError as error:  # the run is still going on, or its journal is damaged
         raise UsageError(f"can't take back: {error}", hint=error.hint) from error
     if last is None:
-        raise UsageError(f"nothing to take back in {root}", hint="name the project with --workspace")
+        hint = "runs that changed nothing or were taken back don't count; --workspace names another project"
+        raise UsageError(f"nothing to take back in {root}", hint=hint)
+    click.echo(f"taking back the run of {last.about}")
     with contextlib.closing(last):
         result = last.restore()
     for path in result.restored:

@@ -149,8 +149,12 @@ class LineView:
                 self._console.print(f"             [dim]{escape(line)}[/]")
 
     def _show_attempt(self, data: dict[str, Any]) -> None:
-        self._print("attempt", f"{data['number']} of at most {data['of']}")
+        again = ", again: the last try did not get to the tests" if data.get("again") else ""
+        self._print("attempt", f"{data['number']} of at most {data['of']}{again}")
         self._line.phase = "thinking"
+
+    def _show_note(self, data: dict[str, Any]) -> None:
+        self._print("note", data["text"], "dim")
 
     def _show_text(self, data: dict[str, Any]) -> None:
         self._prose += data["text"]

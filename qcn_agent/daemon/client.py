@@ -14,6 +14,7 @@ from qcn_agent.daemon import endpoint, wire
 from qcn_agent.errors import DaemonDiedError, DaemonError, QcnError, UsageError
 
 START_TIMEOUT_S = 30.0
+REQUEST_CANCELLED = -32800  # LSP
 MAX_LOG_BYTES = 8 << 20
 _STOP = "qcn-agent stop, then try again"
 Notify = Callable[[str, Any], None]
@@ -228,6 +229,8 @@ def _result(message: dict[str, Any]) -> Any:
     error = message.get("error")
     if error is None:
         return message.get("result")
+    if error.get("code") == REQUEST_CANCELLED:  # not by us: we would not be waiting
+        raise DaemonError("the daemon was stopped; your tree is as it was")
     data = error.get("data") or {}
     kind = UsageError if data.get("exit_code") == 2 else QcnError
     raised = kind(str(error.get("message", "the daemon failed")), hint=str(data.get("hint", "")))
@@ -236,7 +239,7 @@ def _result(message: dict[str, Any]) -> Any:
 
 
 def _died(pid: int) -> DaemonDiedError:
-    return DaemonDiedError(f"the daemon (pid {pid}) died in the middle of the work: {_last_log_line()}", hint=_see())
+    return DaemonDiedError(f"the daemon (pid {pid}) died in the middle of the work", hint=_see())
 
 
 def _see() -> str:

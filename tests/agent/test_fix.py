@@ -13,6 +13,7 @@ from qcn_agent.agent.events import RunEvent
 from qcn_agent.agent.fix import FixRequest, FixRun
 from qcn_agent.agent.outcome import Outcome
 from qcn_agent.config import FixConfig
+from qcn_agent.errors import UsageError
 from qcn_prompts import load
 from qcn_tools.environment import find_test_command
 from qcn_tools.process import CommandRunner
@@ -209,13 +210,56 @@ async def test_file_that_the_user_changes_meanwhile_survives(project: Path, clie
 
 
 async def test_no_tests_means_unproven(tmp_path: Path, client_env: Mapping[str, str]) -> None:
-    """Without a test nothing can be proven; the patch stays for the user to look at."""
+    """Without a test nothing can be proven: the patch is shown, the tree stays as found, and the reason is told."""
     (tmp_path / "solo").mkdir()
     (tmp_path / "solo" / "calc.py").write_text(CALC)
 
-    outcome = await Run(tmp_path / "solo", client_env, [READ, FIX, TESTS, "done"])()
+    run = Run(tmp_path / "solo", client_env, [READ, FIX, TESTS, "done"])
+    outcome = await run()
 
-    assert (outcome.ending, outcome.exit_code, outcome.applied) == ("unproven", 1, True)
+    assert (outcome.ending, outcome.exit_code, outcome.applied) == ("unproven", 1, False)
+    assert RIGHT in outcome.diff
+    assert (tmp_path / "solo" / "calc.py").read_text() == CALC
+    assert any("no tests found" in str(event.data.get("text")) for event in run.events if event.kind == "note")
+
+
+async def test_green_project_keeps_its_tree(project: Path, client_env: Mapping[str, str], tree: Tree) -> None:
+    """Where no test was red nothing can be proven, so nothing is left behind unless asked for."""
+    (project / "calc.py").write_text(CALC.replace(WRONG, RIGHT))
+    before = tree(project)
+    odd = call("edit_file", path="calc.py", old_string="value * 2", new_string="2 * value")
+
+    outcome = await Run(project, client_env, [odd, TESTS, "done"])()
+    kept = await Run(project, client_env, [odd, TESTS, "done"], keep=True)()
+
+    assert (outcome.ending, outcome.applied) == ("unproven", False)
+    assert (kept.ending, kept.applied) == ("unproven", True)
+    assert tree(project) != before
+
+
+async def test_command_that_does_not_exist_is_a_usage_error(project: Path, client_env: Mapping[str, str]) -> None:
+    """A typo in --tests is not a bug in the code."""
+    with pytest.raises(UsageError, match="can't be run"):
+        await Run(project, client_env, [READ], config={"tests": "no-such-command --at-all"})()
+
+
+async def test_issue_that_fills_the_context_is_a_usage_error(project: Path, client_env: Mapping[str, str]) -> None:
+    """It is refused before the tests run."""
+    run = Run(project, client_env, [READ])
+    run.model.n_ctx = 40
+
+    with pytest.raises(UsageError, match="the issue alone"):
+        await run()
+    assert not [event for event in run.events if event.kind == "tests"]
+
+
+async def test_good_edit_survives_a_bad_one_after_it(project: Path, client_env: Mapping[str, str]) -> None:
+    """A failed edit behind a right one ends the attempt, and what is there is judged."""
+    miss = call("edit_file", path="calc.py", old_string="no such text", new_string="x")
+
+    outcome = await Run(project, client_env, [READ, FIX, miss])()
+
+    assert outcome.ending == "fixed"
 
 
 async def test_model_that_only_talks_makes_no_patch(project: Path, client_env: Mapping[str, str]) -> None:

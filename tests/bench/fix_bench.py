@@ -114,7 +114,7 @@ def table_of_searches(parts: dict[str, list[Result]]) -> str:
         "runs, mean",
         "blind, same runs",
         f"blind, {FEW_RUNS} runs",
-        "blind, no limit",
+        f"blind, {blind.MAX_RUNS} runs",
         "only ours",
     ]
     rows = []
