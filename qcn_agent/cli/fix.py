@@ -74,6 +74,7 @@ def command(
         if not as_json:
             raise
         failure = {"ending": "error", "reason": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        click.echo(json.dumps({"kind": "error", "data": failure}), err=True)
         click.echo(json.dumps(failure, indent=2))
         return error.exit_code
 
