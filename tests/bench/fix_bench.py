@@ -18,7 +18,7 @@ from qcn_agent.models.embedded import embedded_model_path
 from qcn_agent.training import bench_set
 from qcn_agent.training.bench_set import BenchItem
 from tests.bench import blind
-from tests.bench.forked_pytest import ForkedPytest
+from tests.bench.bare_pytest import BarePytest
 from tests.bench.report import Target, conclude, progress, table
 from tests.bench.runs import TARGET_RATIO, RunRecord, Workbench, private_home
 from tests.bench.stats import Share, only_one
@@ -175,7 +175,7 @@ def run_all(args: argparse.Namespace) -> tuple[dict[str, str], list[Result]]:
     config = FixConfig(max_attempts=args.attempts, command_s=args.command_s)
     results: list[Result] = []
     with private_home():
-        bench = Workbench(args.model.resolve(), args.threads, ForkedPytest() if args.in_process else None)
+        bench = Workbench(args.model.resolve(), args.threads, BarePytest() if args.in_process else None)
         for number, item in enumerate(items, 1):
             result = run_one(bench, item, config, args.seed)
             run = result.run

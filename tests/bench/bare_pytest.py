@@ -1,4 +1,7 @@
-"""pytest in a fork of this process, which has it loaded already: for a quick look, without a jail."""
+"""pytest in a bare process of its own: for a quick look, without a jail.
+
+Not a fork of this one, which would hang where llama.cpp has threads.
+"""
 
 import asyncio
 import multiprocessing
@@ -12,12 +15,12 @@ import pytest
 
 from qcn_tools.process import CommandResult, CommandRunner
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0
 QUIET = ("--disable-plugin-autoload", "-p", "no:cacheprovider")
 
 
-class ForkedPytest(CommandRunner):
-    """Runs `python -m pytest …` as a fork with the same arguments, so the reports are the same. Trusted code only."""
+class BarePytest(CommandRunner):
+    """Runs `python -m pytest …` in such a process with the same arguments: the same reports. Trusted code only."""
 
     async def run(
         self,
@@ -33,7 +36,7 @@ class ForkedPytest(CommandRunner):
         """See CommandRunner.run; at most LIMIT_S seconds, the output is thrown away, `env` is not applied."""
         arguments = list(argv[list(argv).index("pytest") + 1 :])
         started = time.monotonic()
-        child = multiprocessing.get_context("fork").Process(target=_child, args=(cwd, arguments))
+        child = multiprocessing.get_context("spawn").Process(target=_child, args=(cwd, arguments))
         child.start()
         await asyncio.to_thread(child.join, min(timeout_s, LIMIT_S))
         timed_out = child.is_alive()

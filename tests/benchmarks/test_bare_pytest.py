@@ -1,4 +1,4 @@
-"""pytest in a fork says what pytest says."""
+"""pytest in a bare process says what pytest says."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,8 @@ from qcn_tools.environment import TestCommand
 from qcn_tools.report import TestReport
 from qcn_tools.run_tests import run_suite
 from qcn_tools.workspace import Workspace
-from tests.bench import forked_pytest
-from tests.bench.forked_pytest import ForkedPytest
+from tests.bench import bare_pytest
+from tests.bench.bare_pytest import BarePytest
 
 # the fork is meant; from Python 3.12 on that warns when an earlier test has left a thread behind
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -23,7 +23,7 @@ async def report_on(folder: Path, files: dict[str, str]) -> TestReport:
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    return await run_suite(Workspace(folder), ForkedPytest(), COMMAND)
+    return await run_suite(Workspace(folder), BarePytest(), COMMAND)
 
 
 async def test_report_is_pytests_own(tmp_path: Path, bug: BenchItem) -> None:
@@ -52,7 +52,7 @@ async def test_modules_of_ours_do_not_get_in_the_way(tmp_path: Path, bug: BenchI
 
 async def test_endless_test_is_stopped(tmp_path: Path, bug: BenchItem, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that never ends costs the limit and counts as timed out."""
-    monkeypatch.setattr(forked_pytest, "LIMIT_S", 0.5)
+    monkeypatch.setattr(bare_pytest, "LIMIT_S", 0.5)
     files = {**bug.files, "app/tops.py": "def my_top(values):\n    while True:\n        pass\n"}
     report = await report_on(tmp_path / "project", files)
     assert report.timed_out and not report.is_green
