@@ -160,7 +160,7 @@ class FixRun:
             )
 
     async def _baseline(self) -> tuple[Observation, TestReport | None]:
-        observation = await self._tool("run_tests").run({})
+        observation = await self._tools["run_tests"].run({})
         report = observation.fields.get("report")
         baseline = report if isinstance(report, TestReport) else None
         self._emit(RunEvent("tests", report_json(baseline, observation)))
@@ -296,9 +296,6 @@ class FixRun:
 
     def _diff(self) -> str:
         return unified_diff(self._root, self._journal.first_bytes())
-
-    def _tool(self, name: str) -> Tool:
-        return self._tools[name]
 
     def _sampling(self, tries: int, free_in_a_row: int) -> SamplingParams:
         chosen: Sampling = self._profile.settings.retry if tries else self._profile.settings.first

@@ -44,8 +44,8 @@ def compare(baseline: TestReport | None, final: TestReport | None) -> Judgement:
     newly_green = sorted(name for name in baseline.failed_ids if _is_green(name, final))
     if newly_red:
         return Judgement(Verdict.RED, f"green before, not green now: {_some(newly_red)}")
-    if baseline.timed_out and final.duration_s > baseline.duration_s / 2:
-        return Judgement(Verdict.UNPROVEN, "the tests took too long at the start and nearly as long now")
+    if _is_as_slow(baseline, final):
+        return AS_SLOW
     if not newly_green:
         if baseline.is_green and final.is_green:
             return Judgement(Verdict.UNPROVEN, "all tests were green before the change too", provable=False)
@@ -55,6 +55,14 @@ def compare(baseline: TestReport | None, final: TestReport | None) -> Judgement:
             Verdict.FIXED, f"now green: {_some(newly_green)}; still red: {_some(sorted(final.failed_ids))}"
         )
     return Judgement(Verdict.FIXED, f"now green: {_some(newly_green)}")
+
+
+AS_SLOW = Judgement(Verdict.UNPROVEN, "the tests took too long at the start and nearly as long now")
+
+
+def _is_as_slow(baseline: TestReport, final: TestReport) -> bool:
+    """Whether ending in time proves nothing: the start ran into the limit, and this run came close to it."""
+    return baseline.timed_out and final.duration_s > baseline.duration_s / 2
 
 
 def _is_green(name: str, final: TestReport) -> bool:
@@ -73,8 +81,8 @@ def _without_baseline(baseline: TestReport, final: TestReport) -> Judgement:
     """No single test was seen at the start: there are none, or they could not even be collected."""
     if baseline.exit_code in (0, NO_TESTS_COLLECTED):
         return Judgement(Verdict.UNPROVEN, "there was no test at the start", provable=False)
-    if final.is_green and baseline.timed_out and final.duration_s > baseline.duration_s / 2:
-        return Judgement(Verdict.UNPROVEN, "the tests took too long at the start and nearly as long now")
+    if final.is_green and _is_as_slow(baseline, final):
+        return AS_SLOW
     if final.is_green:
         return Judgement(Verdict.FIXED, "the tests could not be run before and are green now")
     return Judgement(Verdict.RED, f"the tests still can't be run (exit code {final.exit_code})")
