@@ -36,6 +36,9 @@ golden: $(VENV)/.dev  ## write the golden files again; look at the diff
 wheel: $(VENV)/.dev  ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel
 
+fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
+	@$(BIN)/python -m tests.bench.fuzz_cache
+
 bench: bench-cli bench-decode bench-fix  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
@@ -77,4 +80,4 @@ $(VENV)/.dev: $(BUILT)
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel bench bench-cli bench-decode bench-fix demo-matrix clean
+.PHONY: help demo test check fix golden wheel fuzz bench bench-cli bench-decode bench-fix demo-matrix clean

@@ -54,9 +54,14 @@ class ModelConfig:
     flash_attention: bool = _key(True, "flash attention; off only where a backend lacks it")
     n_ubatch: int = _key(512, "tokens of one prefill call", low=16, high=8192)
     mmap: bool = _key(True, "map the file instead of reading it")
-    max_sessions: int = _key(4, "conversations kept in the KV cache at once", low=1, high=64)
-    max_snapshots: int = _key(
-        12, "recurrent states kept at past points (75 MiB each for the 80B model)", low=2, high=128
+    max_states: int = _key(
+        16,
+        "recurrent states kept on the device (75 MiB each for the 80B model): conversations and points",
+        low=4,
+        high=192,
+    )
+    host_cache_mb: int = _key(
+        -1, "MiB of RAM for what left the device; -1: a tenth of the free RAM", low=-1, high=1 << 22
     )
 
 

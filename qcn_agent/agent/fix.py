@@ -85,10 +85,9 @@ class FixRun:
         self._tools: Mapping[str, Tool] = {name: tools[name] for name in profile.settings.tools}
         self._specs = profile.select({name: tool.spec for name, tool in tools.items()})
         self._generator = generator
-        self._sessions: list[str] = []
         self._speaker = Speaker(
             generator,
-            session="",
+            session=f"fix-{self._journal.run_id}",
             max_turn_tokens=profile.settings.max_turn_tokens,
             grammar=tool_call_grammar([_tool_shape(tool) for tool in self._tools.values()]),
             totals=self._totals,
@@ -106,8 +105,7 @@ class FixRun:
             self._keep_or_take_back()
             raise
         finally:
-            for session in self._sessions:
-                self._generator.drop_session(session)
+            self._generator.drop_session(self._speaker.session)
             self._journal.close()
 
     async def _run(self) -> Outcome:
@@ -126,7 +124,6 @@ class FixRun:
         while self._totals.num_attempts < self._limit and tries < (MAX_REPEATS + 1) * self._limit:
             if tries % RESTART_EVERY == 0:
                 branch = opening
-                self._change_session()
             attempt = self._attempt(baseline)
             again = free_in_a_row > 0  # the last try did not reach the tests, so this one has its number
             number = self._totals.num_attempts + 1
@@ -169,14 +166,6 @@ class FixRun:
         if baseline and not baseline.passed_ids and not baseline.failed_ids:
             self._emit(RunEvent("note", {"text": _why_no_tests(baseline)}))
         return observation, baseline
-
-    def _change_session(self) -> None:
-        """A restart gets a session of its own: the engine still finds the last one's branch, the older ones go."""
-        self._speaker.session = f"fix-{self._journal.run_id}-{self._totals.num_steps}"
-        self._sessions.append(self._speaker.session)
-        for session in self._sessions[:-2]:
-            self._generator.drop_session(session)
-        self._sessions = self._sessions[-2:]
 
     def _open(self, observation: Observation, files: list[str]) -> Transcript:
         tests = (observation.kind, observation.fields)

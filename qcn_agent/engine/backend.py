@@ -8,14 +8,27 @@ which some live sequence must still hold. All calls come from one thread.
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.sampling import SamplingSettings
 from qcn_agent.errors import EngineError
 
+Bytes = NDArray[np.uint8]
+
 
 class NoRoomError(EngineError):
     """No KV cells are left for this call; nothing was changed."""
+
+
+class NoBranchError(EngineError):
+    """Every sequence id is in use by a running generation: wait until one ends."""
+
+
+class BlobLostError(EngineError):
+    """A copy outside the device can't be read back: what hangs on it is gone."""
 
 
 class DecodeError(EngineError):
@@ -83,6 +96,24 @@ class Backend(Protocol):
 
     def drop(self, seq_id: int) -> None:
         """Empty a sequence or park."""
+
+    def trim(self, seq_id: int, num_tokens: int) -> None:
+        """Forget the KV after `num_tokens`. With `needs_snapshots` only after `import_state` of that position."""
+
+    def share_kv(self, src: int, dst: int, begin: int, end: int) -> None:
+        """Let `dst` have the KV of positions [begin, end) of `src`, too. Its state is undefined until it is set."""
+
+    def export_kv(self, src: int, begin: int, end: int, via: int) -> Bytes:
+        """A copy of the KV of positions [begin, end), no state. `via` is an empty sequence, and stays empty."""
+
+    def import_kv(self, data: Bytes, via: int) -> None:
+        """Put such a copy into the empty sequence `via`. Raises NoRoomError; BlobLostError when it is refused."""
+
+    def export_state(self, src: int) -> Bytes:
+        """A copy of the recurrent state of `src`, which may be a park."""
+
+    def import_state(self, data: Bytes, dst: int) -> None:
+        """Replace the recurrent state of `dst`, whose KV is not touched. Raises BlobLostError when it is refused."""
 
     def length(self, seq_id: int) -> int:
         """How many tokens a live sequence holds."""

@@ -20,6 +20,8 @@ from qcn_agent.engine.stream import EventStream
 from qcn_agent.engine.text import LlamaVocabulary
 from qcn_agent.errors import ContextFullError, UsageError
 
+_MAX_HOST_BYTES = 16 << 30
+
 
 @dataclass(frozen=True)
 class SessionStatus:
@@ -54,6 +56,12 @@ class EngineStatus:
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     queue_length: int
+    num_device_states: int
+    num_host_states: int
+    num_host_tokens: int
+    peak_host_states: int
+    peak_host_tokens: int
+    host_cache_bytes: int
     sessions: tuple[SessionStatus, ...]
 
 
@@ -67,7 +75,7 @@ class Engine:
         self._headers = headers
         self._selftest_result = selftest_result
         self._info = backend.info
-        self._sessions = SessionManager(backend, config.max_sessions, config.max_snapshots)
+        self._sessions = SessionManager(backend, config.max_states, host_bytes=_host_bytes(config))
         self.metadata: Mapping[str, str] = scalar_metadata(headers[0])
         self.vocabulary = LlamaVocabulary(backend)
         self._scheduler = Scheduler(backend, self._sessions, self.metadata)
@@ -118,7 +126,7 @@ class Engine:
 
     def status(self) -> EngineStatus:
         """A snapshot of the counters."""
-        stats, info = self._scheduler.stats, self._info
+        stats, info, arena = self._scheduler.stats, self._info, self._sessions.tiers.arena
         return EngineStatus(
             model_path=str(self._headers[0].path),
             model_name=self.metadata.get("general.name", ""),
@@ -140,7 +148,13 @@ class Engine:
             prefill_tokens_per_s=stats.prefill.tokens_per_s,
             decode_tokens_per_s=stats.decode.tokens_per_s,
             queue_length=self._scheduler.queue_length,
-            sessions=tuple(SessionStatus(s.name, len(s.ledger), len(s.snapshots)) for s in self._sessions.sessions),
+            num_device_states=self._sessions.cache.num_device_states,
+            num_host_states=arena.num_states,
+            num_host_tokens=arena.num_tokens,
+            peak_host_states=arena.peak_states,
+            peak_host_tokens=arena.peak_tokens,
+            host_cache_bytes=arena.num_bytes,
+            sessions=tuple(SessionStatus(s.name, s.num_tokens, s.num_snapshots) for s in self._sessions.sessions),
         )
 
     def close(self) -> None:
@@ -163,6 +177,12 @@ class Engine:
                 f"{len(prompt)} prompt + {request.max_new_tokens} new tokens exceed the context of {self.n_ctx}",
                 hint="raise model.n_ctx, or shorten the conversation",
             )
+
+
+def _host_bytes(config: ModelConfig) -> int:
+    if config.host_cache_mb >= 0:
+        return config.host_cache_mb << 20
+    return min((memory.available_bytes() or 0) // 10, _MAX_HOST_BYTES)
 
 
 def scalar_metadata(header: gguf.GGUFHeader) -> dict[str, str]:

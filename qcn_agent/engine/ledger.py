@@ -1,6 +1,7 @@
 """The truth of a session: which tokens were decoded, and where one decode call ended and the next began."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qcn_agent.engine.generator import IntArray
 
@@ -15,6 +16,15 @@ class Ledger:
         self._ends = np.zeros(_INITIAL, np.bool_)
         self._length = 0
 
+    @classmethod
+    def of(cls, tokens: IntArray, ends: bytes) -> "Ledger":
+        """A ledger of so many tokens; `ends` has a byte each, 1 where a call ended."""
+        ledger = cls()
+        ledger._grow(len(tokens))
+        ledger._tokens[: len(tokens)], ledger._ends[: len(tokens)] = tokens, np.frombuffer(ends, np.bool_)
+        ledger._length = len(tokens)
+        return ledger
+
     def __len__(self) -> int:
         return self._length
 
@@ -22,6 +32,11 @@ class Ledger:
     def tokens(self) -> IntArray:
         """What was decoded; a view, valid until the next append."""
         return self._tokens[: self._length]
+
+    @property
+    def ends(self) -> NDArray[np.bool_]:
+        """Whether a decode call ended after each token; a view, valid until the next append."""
+        return self._ends[: self._length]
 
     @property
     def splits(self) -> tuple[int, ...]:
@@ -42,23 +57,10 @@ class Ledger:
         self._length = end
 
     def truncate(self, length: int) -> None:
-        """Keep the first `length` tokens."""
+        """Keep the first `length` tokens. Whatever comes next is another call."""
         self._length = min(length, self._length)
-
-    def extend_from(self, other: "Ledger", length: int) -> None:
-        """Become a copy of the first `length` tokens of `other`, calls included."""
-        self._length = 0
-        if length > len(self._tokens):
-            self._grow(length)
-        self._tokens[:length] = other._tokens[:length]
-        self._ends[:length] = other._ends[:length]
-        self._length = length
-
-    def common_prefix(self, prompt: IntArray) -> int:
-        """How many leading tokens `prompt` shares with the ledger."""
-        limit = min(self._length, len(prompt))
-        different = self._tokens[:limit] != prompt[:limit]
-        return int(different.argmax()) if different.any() else limit
+        if self._length:
+            self._ends[self._length - 1] = True
 
     def _grow(self, needed: int) -> None:
         capacity = max(needed, 2 * len(self._tokens))

@@ -10,26 +10,26 @@ import numpy as np
 
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import llama_cpp
-from qcn_agent.engine.backend import BackendInfo, DecodeError, NoRoomError
+from qcn_agent.engine.backend import BackendInfo, Bytes, DecodeError, NoRoomError
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_batch import Batch
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_model import LlamaModel, context_length, num_threads
 from qcn_agent.engine.llama_sampler import LlamaSampler
+from qcn_agent.engine.llama_state import StateIO
 from qcn_agent.engine.sampling import SamplingSettings
 from qcn_agent.errors import ConfigError, EngineError, ModelError
 
 _KV_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
-_STATE_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 
 
 def num_sequences(config: ModelConfig) -> int:
-    """Sequence ids that the settings ask for: live ones, parks and one to spare. Raises ConfigError."""
-    wanted = config.max_sessions + config.max_snapshots + 1
+    """Sequence ids that the settings ask for: one for each state and one to spare. Raises ConfigError."""
+    wanted = config.max_states + 1
     limit = api.llama_max_parallel_sequences()
     if wanted > limit:
-        raise ConfigError(f"model.max_sessions + model.max_snapshots: {wanted - 1} is over {limit - 1}")
+        raise ConfigError(f"model.max_states: {wanted - 1} is over {limit - 1}")
     return wanted
 
 
@@ -47,6 +47,7 @@ class LlamaBackend:
         self.n_seq_max: int = api.llama_n_seq_max(self._context)
         self.needs_snapshots = model.needs_snapshots
         self.full_copies = False
+        self._state_io = StateIO(self._context)
         self._state_bytes = self._measure_state() if model.needs_snapshots else 0
 
     @property
@@ -95,8 +96,7 @@ class LlamaBackend:
             return
         if self.needs_snapshots:
             api.llama_memory_seq_cp(self._memory, park, dst, 0, 0)
-        if not api.llama_memory_seq_rm(self._memory, dst, num_tokens, -1):  # after the state, never before
-            raise DecodeError(f"sequence {dst} could not be cut back to {num_tokens} tokens")
+        self.trim(dst, num_tokens)  # after the state, never before
 
     def fork(self, src: int, park: int, dst: int, num_tokens: int) -> None:
         """See `Backend.fork`."""
@@ -113,6 +113,42 @@ class LlamaBackend:
         """See `Backend.drop`."""
         self._check_ids(seq_id)
         api.llama_memory_seq_rm(self._memory, seq_id, -1, -1)
+
+    def trim(self, seq_id: int, num_tokens: int) -> None:
+        """See `Backend.trim`."""
+        self._check_ids(seq_id)
+        if not api.llama_memory_seq_rm(self._memory, seq_id, num_tokens, -1):
+            raise DecodeError(f"sequence {seq_id} could not be cut back to {num_tokens} tokens")
+
+    def share_kv(self, src: int, dst: int, begin: int, end: int) -> None:
+        """See `Backend.share_kv`."""
+        self._check_ids(src, dst)
+        api.llama_memory_seq_cp(self._memory, src, dst, begin, end)
+
+    def export_kv(self, src: int, begin: int, end: int, via: int) -> Bytes:
+        """See `Backend.export_kv`."""
+        self.share_kv(src, via, begin, end)
+        try:
+            if self.needs_snapshots:
+                self._state_io.detach(via)
+            return self._state_io.export_all(via)
+        finally:
+            self.drop(via)
+
+    def import_kv(self, data: Bytes, via: int) -> None:
+        """See `Backend.import_kv`."""
+        self._check_ids(via)
+        self._state_io.import_all(data, via)
+
+    def export_state(self, src: int) -> Bytes:
+        """See `Backend.export_state`."""
+        self._check_ids(src)
+        return self._state_io.export_state(src)
+
+    def import_state(self, data: Bytes, dst: int) -> None:
+        """See `Backend.import_state`."""
+        self._check_ids(dst)
+        self._state_io.import_state(data, dst)
 
     def length(self, seq_id: int) -> int:
         """See `Backend.length`."""
@@ -145,9 +181,9 @@ class LlamaBackend:
     def _measure_state(self) -> int:
         """Bytes of one recurrent state, headers included. Also warms the model up."""
         self.decode(0, np.zeros(1, np.int32), 0, want_logits=False)
-        num_bytes = api.llama_state_seq_get_size_ext(self._context, 0, _STATE_ONLY)
+        num_bytes = self._state_io.state_size(0)
         self.drop(0)
-        return int(num_bytes)
+        return num_bytes
 
     def _check_ids(self, *seq_ids: int) -> None:
         """A wrong id would end the process inside llama.cpp."""
@@ -175,5 +211,5 @@ def _create_context(model: LlamaModel, config: ModelConfig) -> Any:
         if context:
             api.llama_free(context)
         reason = llama_cpp.latest_errors() or "llama.cpp gave no reason"
-        raise ModelError(f"no context could be created: {reason}", hint="lower model.n_ctx or model.max_snapshots")
+        raise ModelError(f"no context could be created: {reason}", hint="lower model.n_ctx or model.max_states")
     return context

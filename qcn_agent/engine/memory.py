@@ -155,7 +155,7 @@ def _advice(needed: MemoryEstimate) -> str:
     if needed.kv_cache > max(needed.weights, needed.states):
         return f"the KV cache takes {_mib(needed.kv_cache)}: lower model.n_ctx, or set model.kv_type to q8_0"
     if needed.states > needed.weights:
-        return f"the recurrent states take {_mib(needed.states)}: lower model.max_snapshots"
+        return f"the recurrent states take {_mib(needed.states)}: lower model.max_states"
     return f"the weights take {_mib(needed.weights)}: use a smaller quantisation, or close other programs"
 
 

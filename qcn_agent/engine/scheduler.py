@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from qcn_agent.engine.backend import Backend, DecodeError
+from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.sampling import resolve
 from qcn_agent.engine.sequence import Sequence, SequenceState
-from qcn_agent.engine.session import Session, SessionManager
+from qcn_agent.engine.session import SessionManager
 from qcn_agent.engine.stats import EngineStats
 from qcn_agent.errors import EngineError, QcnError
 
@@ -125,7 +126,7 @@ class Scheduler:
         self.stats.num_requests += 1
         self.stats.num_reused_tokens += prepared.num_reused_tokens
 
-    def _prefill(self, sequence: Sequence, session: Session) -> None:
+    def _prefill(self, sequence: Sequence, session: Branch) -> None:
         """Read the next chunk, which ends where a snapshot is due."""
         prompt, begin = sequence.request.prompt, len(session.ledger)
         stops = [cut for cut in sequence.cuts if cut > begin]
@@ -141,7 +142,7 @@ class Scheduler:
             sequence.state = SequenceState.DECODE
             sequence.decode_at = time.perf_counter()
 
-    def _decode(self, sequence: Sequence, session: Session) -> int:
+    def _decode(self, sequence: Sequence, session: Branch) -> int:
         """Feed the latest token back, if any, and draw the next."""
         started = time.perf_counter()
         if sequence.tokens:
@@ -159,7 +160,7 @@ class Scheduler:
         self.stats.num_generated_tokens += 1
         stopped = sequence.append(token, self._backend.piece(token, special=False)) or self._backend.is_end(token)
         if stopped or len(sequence.tokens) >= sequence.request.max_new_tokens:
-            self._sessions.check_integrity()
+            self._release(sequence)
             self._running = None  # before the consumer hears of it
             sequence.finish("stop" if stopped else "length")
 
@@ -176,9 +177,14 @@ class Scheduler:
         """End the running generation without an answer."""
         sequence, self._running = self._running, None
         if sequence is not None:
+            self._release(sequence)
             sequence.abandon(error)
 
-    def _snapshot_if_due(self, sequence: Sequence, session: Session) -> None:
+    def _release(self, sequence: Sequence) -> None:
+        if sequence.session is not None:
+            self._sessions.release(sequence.session)
+
+    def _snapshot_if_due(self, sequence: Sequence, session: Branch) -> None:
         position = len(session.ledger)
         if position in sequence.cuts:
             first = min((b for b in sequence.request.boundaries if b > 0), default=0)
@@ -200,7 +206,7 @@ class Scheduler:
         self._queue.clear()
 
 
-def _session_of(sequence: Sequence) -> Session:
+def _session_of(sequence: Sequence) -> Branch:
     if sequence.session is None:
         raise EngineError("a generation has no session")
     return sequence.session

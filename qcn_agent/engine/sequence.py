@@ -9,7 +9,7 @@ import numpy as np
 
 from qcn_agent.engine.backend import Sampler
 from qcn_agent.engine.generator import Finished, GenerationRequest, PrefillProgress, TextDelta, Usage
-from qcn_agent.engine.session import Session
+from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.stream import EventStream
 from qcn_agent.engine.text import IncrementalDetokenizer
 
@@ -31,7 +31,7 @@ class Sequence:
     request: GenerationRequest
     stream: EventStream
     state: SequenceState = SequenceState.WAITING
-    session: Session | None = None
+    session: Branch | None = None
     sampler: Sampler | None = None
     cuts: tuple[int, ...] = ()  # prompt positions where a snapshot is due
     tokens: list[int] = field(default_factory=list)

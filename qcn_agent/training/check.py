@@ -37,7 +37,7 @@ def compare(model: Model, gguf: Path) -> Comparison:
     ids = tokenizer.load().encode(PROBE).ids
     with torch.no_grad():
         ours = model.eval()(torch.tensor([ids]))[0].numpy()
-    config = qcn_agent.config.ModelConfig(n_ctx=1024, gpu_layers=0, max_sessions=1, max_snapshots=2)
+    config = qcn_agent.config.ModelConfig(n_ctx=1024, gpu_layers=0, max_states=4)
     backend = LlamaBackend(load_model(config, (gguf,)), config)
     try:
         same_tokens = backend.tokenize(PROBE.encode(), parse_special=False).tolist() == ids

@@ -23,7 +23,7 @@ from qcn_agent.errors import (
 )
 from qcn_agent.models.embedded import embedded_model_path
 
-CONFIG = ModelConfig(n_ctx=512, max_sessions=1, max_snapshots=2)
+CONFIG = ModelConfig(n_ctx=512, max_states=4)
 
 
 def quiet(_: str) -> None:

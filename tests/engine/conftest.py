@@ -15,6 +15,7 @@ from qcn_agent.engine.generator import Event, Finished, FloatArray, GenerationRe
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_model import load_model
 from qcn_agent.models.embedded import embedded_model_path
+from tests import random_models
 
 MakeBackend = Callable[..., LlamaBackend]
 
@@ -38,6 +39,14 @@ def attention_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: P
     """A random two-layer llama with the embedded model's vocabulary: it has KV only."""
     path = tmp_path_factory.mktemp("models") / "attention.gguf"
     _write_attention_model(path, gguf_package.GGUFReader(model_path), with_vocabulary=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def hybrid_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random float32 hybrid: where calls differ only in the order of sums, its logits hardly do."""
+    path = tmp_path_factory.mktemp("models") / "hybrid.gguf"
+    random_models.write_hybrid(path)
     return path
 
 
@@ -98,7 +107,7 @@ def _copy_vocabulary(reader: Any, writer: Any) -> None:
 @pytest.fixture
 def config() -> ModelConfig:
     """Small: 2048 tokens, chunks of 64, one thread."""
-    return ModelConfig(n_ctx=2048, n_ubatch=64, n_threads=1, max_sessions=3, max_snapshots=6)
+    return ModelConfig(n_ctx=2048, n_ubatch=64, n_threads=1, max_states=9)
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def test_a_quantised_cache_needs_flash_attention(make_backend: MakeBackend) -> N
 
 def test_more_sequences_than_a_batch_has_tokens(make_backend: MakeBackend, random_tokens: RandomTokens) -> None:
     """The smallest chunk and the most sessions and snapshots together do not assert."""
-    backend = make_backend(n_ubatch=16, max_sessions=64, max_snapshots=128)
+    backend = make_backend(n_ubatch=16, max_states=192)
     backend.decode(192, random_tokens(16, 1), 0, want_logits=True)
     assert backend.n_seq_max == 193
 

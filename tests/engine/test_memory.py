@@ -181,7 +181,7 @@ def test_a_model_that_fits_passes(headers: tuple[GGUFHeader, ...], make_root: Ma
     ("config", "n_ctx", "n_seq_max", "advice"),
     [
         (ModelConfig(), 262_144, 17, "model.n_ctx"),
-        (ModelConfig(), 256, 3000, "model.max_snapshots"),
+        (ModelConfig(), 256, 3000, "model.max_states"),
         (ModelConfig(), 256, 2, "smaller quantisation"),
     ],
 )

@@ -1,0 +1,46 @@
+"""Whether the books of the cache balance. Run when idle, and after each step of the property tests."""
+
+from qcn_agent.engine.backend import Backend
+from qcn_agent.engine.prefix_tree import Node
+from qcn_agent.engine.residency import Branch, Residency
+from qcn_agent.errors import EngineError
+
+
+def check_integrity(kept: Residency, backend: Backend) -> None:
+    """Raise EngineError when the books do not balance. Looks at every node."""
+    ids = [*kept.branches, *kept.parks, *kept.free]
+    _require(sorted(ids) == list(range(kept.num_ids)), f"sequence ids are lost or shared: {sorted(ids)}")
+    for branch in kept.branches.values():
+        _check_branch(branch, backend)
+    nodes = list(kept.tree.nodes())
+    _require(len(nodes) == kept.tree.num_nodes, "nodes are miscounted")
+    for node in nodes:
+        _check_node(node, kept)
+    stored = {node for node in nodes if node.kv is not None or node.state is not None}
+    _require(stored == kept.stored, "copies are unaccounted for")
+    blobs = {blob for node in stored for blob in (node.kv, node.state) if blob is not None and blob.data is not None}
+    num_bytes = sum(blob.num_bytes for blob in blobs)
+    _require(num_bytes == kept.tiers.arena.num_bytes, "host bytes do not add up")
+
+
+def _check_branch(branch: Branch, backend: Backend) -> None:
+    name, node = f"branch {branch.seq_id}", branch.node
+    _require(backend.length(branch.seq_id) == len(branch.ledger), f"{name} and its ledger differ in length")
+    on_path = node.path_tokens().tolist() == branch.ledger.tokens[: node.end].tolist()
+    _require(on_path, f"{name} is not on its path")
+    _require(all(branch.seq_id in above.holders for above in node.path()), f"{name} does not hold its path")
+    _require(branch.is_running or branch.seq_id in node.live, f"the tail of {name} is not offered")
+
+
+def _check_node(node: Node, kept: Residency) -> None:
+    parent, what = node.parent, f"the node at {node.start}"
+    is_linked = parent is not None and parent.children.get(node.data[:4]) is node and parent.end == node.start
+    _require(is_linked, f"{what} hangs loose")
+    _require(bool(node.holders) or node.kv is not None, f"nobody has the KV of {what}")
+    _require(node.park is None or kept.parks.get(node.park) is node, f"the park of {what} is not known")
+    _require(node.holders | node.live <= kept.branches.keys() | kept.parks.keys(), f"a holder of {what} is gone")
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise EngineError(f"cache books: {otherwise}")

@@ -1,0 +1,269 @@
+"""A cache of token paths: where a prompt can go on from, and what of it is kept for the next one."""
+
+import logging
+
+from qcn_agent.engine.backend import Backend, BlobLostError, NoBranchError, NoRoomError
+from qcn_agent.engine.generator import IntArray
+from qcn_agent.engine.integrity import check_integrity
+from qcn_agent.engine.ledger import Ledger
+from qcn_agent.engine.prefix_tree import Node
+from qcn_agent.engine.residency import Branch, Holding, Residency
+from qcn_agent.engine.tiers import Tiers
+
+logger = logging.getLogger(__name__)
+
+
+class PrefixCache:
+    """Owns the sequence ids 0 .. `num_ids` - 1 of `backend`. Engine thread only."""
+
+    def __init__(self, backend: Backend, num_ids: int, tiers: Tiers) -> None:
+        self.kept = Residency(backend, num_ids, tiers)
+        self._backend = backend
+
+    @property
+    def num_parks(self) -> int:
+        """Device states that rest."""
+        return len(self.kept.parks)
+
+    @property
+    def num_device_states(self) -> int:
+        """Sequence ids in use."""
+        return self.kept.num_ids - len(self.kept.free)
+
+    def open(self, prompt: IntArray, name: str) -> tuple[Branch, int]:
+        """A running branch that holds the longest usable part of `prompt`, and how far the prompt is known at all.
+
+        At least one token is left to evaluate. Raises NoBranchError when all branches run.
+        """
+        self.kept.clock += 1
+        while True:
+            node, num_known = self._best(prompt[:-1])
+            try:
+                branch = self._continue(node, name) or self._start(node, name)
+            except BlobLostError as error:
+                logger.warning("a cached stretch is lost and will be evaluated again: %s", error)
+                self.kept.forget_lost(node)
+                continue
+            if branch is not None:
+                branch.name, branch.is_running, branch.last_used = name, True, self.kept.clock
+                for ancestor in node.path():
+                    ancestor.sessions.add(name)
+                node.last_used = self.kept.clock
+                return branch, num_known
+
+    def commit(self, branch: Branch) -> Node:
+        """Tell the tree what the branch has decoded."""
+        known, ledger = branch.node.end, branch.ledger
+        if len(ledger) > known:
+            top = branch.node
+            node = branch.node = self.kept.tree.extend(top, ledger.tokens[known:], ledger.ends[known:].tobytes())
+            while node is not top and node is not None:
+                node.holders.add(branch.seq_id)
+                node.sessions.add(branch.name)
+                node.last_used = self.kept.clock
+                self.kept.note_stored(node)
+                node = node.parent  # type: ignore[assignment]  # `top` comes before the root's parent
+        return branch.node
+
+    def park(self, branch: Branch, *, is_anchor: bool) -> None:
+        """Keep the state at the tail of a running branch, if it is worth more than the cheapest that is kept."""
+        node = self.commit(branch)
+        self.kept.clock += 1
+        node.last_used, node.is_anchor = self.kept.clock, node.is_anchor or is_anchor
+        if not self._backend.needs_snapshots or node.park is not None or node.state is not None:
+            return
+        if not self.kept.free:
+            cheapest = self.kept.cheapest()
+            if cheapest is None or cheapest.score > self.kept.value(node, is_kept=False):
+                return
+            self.kept.evict(cheapest)
+        node.park = self.kept.free.pop()
+        self.kept.parks[node.park] = node
+        self._backend.snapshot(branch.seq_id, node.park)
+        if self._backend.full_copies:
+            for ancestor in node.path():
+                ancestor.holders.add(node.park)
+
+    def rest(self, branch: Branch) -> None:
+        """The branch runs no longer: its tail is a state to go on from."""
+        node = self.commit(branch)
+        branch.is_running = False
+        branch.last_used = self.kept.clock
+        if node is not self.kept.tree.root and not branch.is_doomed:
+            node.live.add(branch.seq_id)
+            return
+        self.kept.drop_branch(branch)
+        if branch.is_doomed:
+            self.drop(branch.name)
+
+    def cut_back(self, branch: Branch) -> None:
+        """After a failed call: put the branch back to the last good state of its path, perhaps to nothing."""
+        if not self._backend.needs_snapshots:
+            self._backend.trim(branch.seq_id, len(branch.ledger))
+            return
+        node: Node = branch.node
+        while node.parent is not None and not node.has_state:
+            node = node.parent
+        try:
+            self._roll_back(branch, node)
+        except BlobLostError:
+            self._roll_back(branch, self.kept.tree.root)
+
+    def make_room(self, keep: Branch | None = None) -> bool:
+        """Give up the least useful idle branch, so that KV cells come free. False when there is none."""
+        holders = [holding for holding in self.kept.holdings() if holding.branch not in (None, keep)]
+        if self._backend.full_copies:
+            holders = list(self.kept.holdings())
+        if not holders:
+            return False
+        self.kept.evict(min(holders, key=_score))
+        return True
+
+    def drop(self, name: str) -> None:
+        """Forget a conversation: all that no other one came through, anchors and what leads to them excepted."""
+        for branch in [branch for branch in self.kept.branches.values() if branch.name == name]:
+            if branch.is_running:
+                branch.is_doomed = True
+            else:
+                self.kept.drop_branch(branch)
+        for node in reversed(list(self.kept.tree.nodes())):  # children before parents
+            if name in node.sessions:
+                node.sessions.discard(name)
+                if not node.sessions and not node.is_anchor and not node.holders:
+                    self.kept.forget_states(node)
+                    self.kept.prune(node)
+
+    def write_behind(self) -> bool:
+        """Copy one thing that only the device has to host memory while nobody waits. False when there is nothing.
+
+        Only what fits without displacing anything is copied.
+        """
+        for holding in sorted(self.kept.holdings(), key=_score, reverse=True):
+            node = holding.node
+            if self.kept.is_clean(node) or self._backend.full_copies:
+                continue
+            if self.kept.save(node, self.kept.source(node), may_displace=False):
+                return True
+        return False
+
+    def check_integrity(self) -> None:
+        """Raise EngineError when the books do not balance. Looks at every node."""
+        check_integrity(self.kept, self._backend)
+
+    @property
+    def pending_spill_bytes(self) -> int:
+        """Bytes that only the device has and that a crash would lose."""
+        dirty = [h.node for h in self.kept.holdings() if not self.kept.is_clean(h.node)]
+        unsaved = {node for leaf in dirty for node in leaf.path() if node.kv is None}
+        num_tokens = sum(node.end - node.start for node in unsaved)
+        states = sum(node.state is None for node in dirty)
+        return self.kept.tiers.size_of(num_tokens, with_state=False) + states * self.kept.tiers.size_of(
+            0, with_state=True
+        )
+
+    def _best(self, prompt: IntArray) -> tuple[Node, int]:
+        """The deepest node to go on from, and how many tokens of the prompt are known."""
+        match = self.kept.tree.match(prompt)
+        nodes = match.nodes
+        if not self._backend.needs_snapshots:
+            if match.is_partial:
+                nodes = [*nodes[:-1], self.kept.tree.split(nodes[-1], match.num_tokens)]
+                self.kept.note_stored(nodes[-1])
+            return (nodes[-1] if nodes else self.kept.tree.root), match.num_tokens
+        whole = nodes[:-1] if match.is_partial else nodes
+        return next((node for node in reversed(whole) if node.has_state), self.kept.tree.root), match.num_tokens
+
+    def _continue(self, node: Node, name: str) -> Branch | None:
+        """An idle branch that ends here and may move on: the session's own, or one whose state is kept elsewhere."""
+        ending = [self.kept.branches[seq_id] for seq_id in node.live]
+        for branch in ending:
+            kept = len(ending) > 1 or node.park is not None or node.state is not None
+            kept = kept or not self._backend.needs_snapshots
+            if branch.name == name or kept or (not self.kept.free and not self.kept.parks):
+                node.live.discard(branch.seq_id)
+                return branch
+        return None
+
+    def _start(self, node: Node, name: str) -> Branch | None:
+        """A branch at `node`, in a free id or by cutting one back. None when something was evicted: look again."""
+        if sum(branch.is_running for branch in self.kept.branches.values()) >= max(1, self.kept.num_ids // 2):
+            raise NoBranchError("all sequences are in use")
+        if self.kept.free:
+            return self._materialise(node, name)
+        victim = self.kept.cheapest(spare=node)
+        if victim is None:
+            raise NoBranchError("all sequences are in use")
+        if victim.branch is not None and victim.branch.seq_id in node.holders:
+            self.kept.save_branch(victim)
+            self._roll_back(victim.branch, node)
+            return victim.branch
+        self.kept.evict(victim)
+        return None
+
+    def _materialise(self, node: Node, name: str) -> Branch:
+        """Fill a free sequence with the path of `node`: KV from a holder and from copies, then the state."""
+        seq_id = self.kept.free.pop()
+        try:
+            while True:
+                try:
+                    self._fill(node, seq_id)
+                    break
+                except NoRoomError as error:
+                    self._backend.drop(seq_id)
+                    if not self.make_room():
+                        raise BlobLostError("no room to read it back") from error
+                    if node.parent is None and node is not self.kept.tree.root:
+                        raise BlobLostError("making room took it") from error
+        except BlobLostError:
+            self._backend.drop(seq_id)
+            self.kept.free.append(seq_id)
+            raise
+        ledger = Ledger.of(node.path_tokens(), node.path_ends())
+        branch = self.kept.branches[seq_id] = Branch(seq_id, name, node, ledger)
+        for ancestor in node.path():
+            ancestor.holders.add(seq_id)
+        return branch
+
+    def _fill(self, node: Node, dst: int) -> None:
+        path = node.path()
+        if not path:
+            return
+        source = node.park if node.park is not None else next(iter(node.live), None)
+        if self._backend.full_copies and source is not None:
+            self._backend.fork(source, source, dst, node.end)
+            return
+        held = [ancestor for ancestor in path if ancestor.holders]
+        if held:
+            holder = min(held[-1].holders)
+            self._backend.share_kv(holder, dst, 0, held[-1].end)
+        self.kept.tiers.load_kv(path[len(held) :], dst)
+        self._restore_state(node, dst)
+
+    def _restore_state(self, node: Node, dst: int) -> None:
+        if not self._backend.needs_snapshots:
+            return
+        source = node.park if node.park is not None else next(iter(node.live - {dst}), None)
+        if source is not None:
+            self._backend.snapshot(source, dst)
+        else:
+            self.kept.tiers.load_state(node, dst)
+
+    def _roll_back(self, branch: Branch, node: Node) -> None:
+        """Cut `branch` back to `node`, which lies on its path and whose state is kept elsewhere (or is the root)."""
+        seq_id = branch.seq_id
+        branch.node.live.discard(seq_id)
+        if node is self.kept.tree.root:
+            self._backend.drop(seq_id)
+        elif self._backend.full_copies:
+            source = node.park if node.park is not None else next(iter(node.live - {seq_id}))
+            self._backend.restore(source, seq_id, node.end)
+        else:
+            self._restore_state(node, seq_id)
+            self._backend.trim(seq_id, node.end)
+        old, branch.node = branch.node, node
+        branch.ledger.truncate(node.end)
+        self.kept.unhold(old, seq_id, stop=node)
+
+
+def _score(holding: Holding) -> float:
+    return holding.score

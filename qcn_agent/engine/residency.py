@@ -1,0 +1,255 @@
+"""What each sequence id of a context holds, what it is worth, and how it is given up.
+
+A *branch* is a sequence id that tokens are decoded into; it holds the KV of its whole path and the state at its tail.
+A *park* is a sequence id that holds one recurrent state and no KV of its own. Both cost one device state. Invariants:
+
+- each node's KV is held by a branch or has a copy outside the device, and so is that of all its ancestors;
+- a node without children is held by a branch, or has something worth keeping (a state; for pure attention its KV);
+- a branch that runs holds nodes but offers no state: its tail moves.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qcn_agent.engine.backend import Backend
+from qcn_agent.engine.ledger import Ledger
+from qcn_agent.engine.prefix_tree import Node, PrefixTree
+from qcn_agent.engine.tiers import Tiers
+
+_ANCHOR_WEIGHT = 8.0  # system prompts and repository heads are shared by sessions to come
+_KEPT_WEIGHT = 0.02  # reading a copy back costs so much of evaluating it (seen: 1/70 to 1/480)
+_MIN_SAVED_TOKENS = 64  # a park that saves less is not worth copying off the device
+_TAIL_TOKENS = 512  # where a conversation stopped it will most likely go on, however close the state before it is
+
+
+@dataclass(eq=False)
+class Branch:
+    """A path that can be extended. `node` is the part of `ledger` that the tree knows."""
+
+    seq_id: int
+    name: str
+    node: Node
+    ledger: Ledger
+    is_running: bool = True
+    is_doomed: bool = False  # its session was dropped while it ran
+    last_used: int = 0
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A sequence id that could be given up: a branch, or the park of a node."""
+
+    node: Node
+    branch: Branch | None
+    score: float
+
+
+class Residency:
+    """Owns the sequence ids 0 .. `num_ids` - 1 of `backend`."""
+
+    def __init__(self, backend: Backend, num_ids: int, tiers: Tiers) -> None:
+        self.tree = PrefixTree()
+        self.tiers = tiers
+        self.num_ids = num_ids
+        self.branches: dict[int, Branch] = {}
+        self.parks: dict[int, Node] = {}
+        self.free = list(range(num_ids))[::-1]
+        self.stored: set[Node] = set()  # nodes with a copy outside the device
+        self.clock = 0
+        self._backend = backend
+
+    def holdings(self) -> Iterator[Holding]:
+        """Every sequence id that may be given up."""
+        for node in self.parks.values():
+            yield Holding(node, None, self.value(node, is_kept=self.is_clean(node)))
+        for branch in self.branches.values():
+            if not branch.is_running:
+                kept = self.is_clean(branch.node)
+                yield Holding(branch.node, branch, self.value(branch.node, is_kept=kept))
+
+    def cheapest(self, spare: Node | None = None) -> Holding | None:
+        """The least useful holding that the state of `spare` does not depend on."""
+        usable = [h for h in self.holdings() if spare is None or h.node is not spare or self._is_spare(spare, h)]
+        return min(usable, key=_score, default=None)
+
+    def _is_spare(self, node: Node, holding: Holding) -> bool:
+        """Whether the state of `node` outlives this holding."""
+        others = (node.park is not None) + len(node.live) + (node.state is not None) - 1
+        return others > 0 or (holding.branch is not None and not self._backend.needs_snapshots)
+
+    def _loss(self, node: Node) -> int:
+        """Tokens to evaluate again if the state of `node` were gone."""
+        above = node.parent
+        while above is not None and above.parent is not None and not above.has_state:
+            above = above.parent
+        return node.end - (above.end if above else 0)
+
+    def value(self, node: Node, *, is_kept: bool) -> float:
+        """What the state of `node` saves, weighted by class and age. `is_kept`: on another tier as well."""
+        weight = (_ANCHOR_WEIGHT if node.is_anchor else 1.0) * (_KEPT_WEIGHT if is_kept else 1.0)
+        loss = max(self._loss(node), _TAIL_TOKENS if node.live else 0)
+        return weight * loss / (1 + self.clock - node.last_used)
+
+    def evict(self, holding: Holding) -> None:
+        """Give up a sequence id; what only it had is copied to the host if it is worth the room there."""
+        if holding.branch is not None:
+            self.save_branch(holding)
+            self.drop_branch(holding.branch)
+            return
+        node = holding.node
+        if not self._backend.full_copies and not node.live and node.state is None:
+            self.save(node, node.park, score=holding.score)
+        self._drop_park(node)
+        self.prune(node)
+
+    def save_branch(self, holding: Holding) -> None:
+        """Copy what only this branch has, if host memory has room for it or for something less useful."""
+        if not self._backend.full_copies and holding.branch is not None:
+            self.save(holding.node, holding.branch.seq_id, score=holding.score)
+
+    def save(self, node: Node, src: int | None, *, score: float = 0.0, may_displace: bool = True) -> bool:
+        """Copy the state of `node`, which `src` holds, and all KV of its path that has no copy. False without room."""
+        if src is None or not (node.live or self._loss(node) >= _MIN_SAVED_TOKENS):
+            return False
+        missing = [ancestor for ancestor in node.path() if ancestor.kv is None]
+        num_tokens = sum(ancestor.end - ancestor.start for ancestor in missing)
+        needed = self.tiers.size_of(num_tokens, with_state=node.state is None)
+        if not self.tiers.arena.has_room(needed) and not (may_displace and self._displace(needed, score, node)):
+            return False
+        for ancestor in missing:
+            self.tiers.save_kv(ancestor, min(ancestor.holders))
+            self.note_stored(ancestor)
+        self.tiers.save_state(node, src)
+        self.note_stored(node)
+        if self.tiers.arena.has_room(0):
+            return True
+        self.forget_copies(node)  # it was larger than estimated
+        return False
+
+    def _displace(self, num_bytes: int, score: float, keep: Node) -> bool:
+        """Give up copies that are worth less than `score` until so many bytes are free."""
+        kept = set(keep.path())
+        while not self.tiers.arena.has_room(num_bytes):
+            usable = [node for node in self.stored if node not in kept and self._is_on_host(node)]
+            node = min(usable, key=self._copy_value, default=None)
+            if node is None or self._copy_value(node) > score:
+                return False
+            self.forget_copies(node)
+        return True
+
+    def _is_on_host(self, node: Node) -> bool:
+        """Whether giving up the copy of this node frees bytes and takes nothing from those below."""
+        if self._backend.needs_snapshots:
+            return node.state is not None and node.state.data is not None
+        return not node.children and node.kv is not None and node.kv.data is not None
+
+    def _copy_value(self, node: Node) -> float:
+        return self.value(node, is_kept=self.source(node) is not None)
+
+    def forget_copies(self, node: Node) -> None:
+        """Give up the copies of this node's state and of KV that nothing needs any more."""
+        self.tiers.forget_state(node)
+        above: Node | None = node
+        while above is not None and above.holders and above.state is None and not _has_copies_below(above):
+            self.tiers.forget_kv(above)
+            self.note_stored(above)
+            above = above.parent
+        if not self._backend.needs_snapshots and not node.children:
+            self.tiers.forget_kv(node)
+        self.note_stored(node)
+        self.prune(node)
+
+    def forget_lost(self, node: Node) -> None:
+        """After a copy on the path of `node` could not be read: without it, look again."""
+        for ancestor in node.path():
+            if ancestor.kv is not None and ancestor.kv.is_lost:
+                self.tiers.forget_kv(ancestor)
+                self.note_stored(ancestor)
+                if not ancestor.holders:
+                    self._remove_below(ancestor)
+                    return
+        self.forget_copies(node)
+
+    def drop_branch(self, branch: Branch) -> None:
+        """Give up an idle branch without a copy."""
+        del self.branches[branch.seq_id]
+        branch.node.live.discard(branch.seq_id)
+        self._backend.drop(branch.seq_id)
+        self.free.append(branch.seq_id)
+        self.unhold(branch.node, branch.seq_id, stop=self.tree.root)
+
+    def _drop_park(self, node: Node) -> None:
+        if node.park is not None:
+            park, node.park = node.park, None
+            del self.parks[park]
+            self._backend.drop(park)
+            self.free.append(park)
+            if self._backend.full_copies:
+                self.unhold(node, park, stop=self.tree.root)
+
+    def forget_states(self, node: Node) -> None:
+        """Give up the resting state of `node` on all tiers."""
+        self._drop_park(node)
+        self.tiers.forget_state(node)
+        self.note_stored(node)
+
+    def unhold(self, node: Node, seq_id: int, stop: Node) -> None:
+        """`seq_id` no longer has the KV from below `stop` down to `node`."""
+        path = node.path()[len(stop.path()) :]
+        for ancestor in path:
+            ancestor.holders.discard(seq_id)
+        lost = next((ancestor for ancestor in path if not ancestor.holders and ancestor.kv is None), None)
+        if lost is not None:
+            node = lost.parent or self.tree.root
+            self._remove_below(lost)
+        self.prune(node)
+
+    def _remove_below(self, top: Node) -> None:
+        """The KV of `top` is gone, and with it the use of all that lies below."""
+        for node in reversed([top, *self.tree.nodes(top)]):
+            self._remove(node)
+
+    def prune(self, node: Node) -> None:
+        """Remove nodes that serve nothing, from here upwards."""
+        while node.parent is not None and not node.children and not node.holders and not self._is_useful(node):
+            parent = node.parent
+            self._remove(node)
+            node = parent
+
+    def _is_useful(self, node: Node) -> bool:
+        return node.has_state if self._backend.needs_snapshots else node.kv is not None
+
+    def _remove(self, node: Node) -> None:
+        if node.parent is None:
+            return
+        self._drop_park(node)
+        self.tiers.forget_state(node)
+        self.tiers.forget_kv(node)
+        self.stored.discard(node)
+        if node.parent is not None:
+            self.tree.remove(node)
+
+    def source(self, node: Node) -> int | None:
+        """A sequence id that holds the state of `node`."""
+        return node.park if node.park is not None else next(iter(node.live), None)
+
+    def is_clean(self, node: Node) -> bool:
+        """Whether a copy outside the device exists of all that `node` needs."""
+        if self._backend.needs_snapshots and node.state is None:
+            return False
+        return all(ancestor.kv is not None for ancestor in node.path())
+
+    def note_stored(self, node: Node) -> None:
+        """Keep `stored` true after the copies of `node` changed."""
+        if node.kv is not None or node.state is not None:
+            self.stored.add(node)
+        else:
+            self.stored.discard(node)
+
+
+def _has_copies_below(node: Node) -> bool:
+    return any(child.kv is not None or child.state is not None for child in node.children.values())
+
+
+def _score(holding: Holding) -> float:
+    return holding.score

@@ -1,0 +1,108 @@
+"""Where copies lie when they are not on the device, and how they come back.
+
+`Tiers` moves bytes and keeps the account. What is worth keeping is `PrefixCache`'s business.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from qcn_agent.engine.arena import Arena, Blob
+from qcn_agent.engine.backend import Backend, BlobLostError, Bytes
+from qcn_agent.engine.disk_store import DiskStore
+from qcn_agent.engine.prefix_tree import Node
+
+logger = logging.getLogger(__name__)
+
+
+class Tiers:
+    """`via` is a sequence id that nothing else uses; KV stretches pass through it."""
+
+    def __init__(self, backend: Backend, arena: Arena, store: DiskStore | None, via: int) -> None:
+        self.arena = arena
+        self.store = store
+        self._backend = backend
+        self._via = via
+        self._kv_bytes_per_token = 0.0  # of the latest export
+        self.num_restored_host_tokens = 0
+        self.num_restored_disk_tokens = 0
+
+    def size_of(self, num_tokens: int, *, with_state: bool) -> int:
+        """Bytes that a copy will have, about."""
+        state_bytes = self._backend.info.state_bytes if with_state else 0
+        return int(num_tokens * self._kv_bytes_per_token) + state_bytes
+
+    def save_state(self, node: Node, src: int) -> None:
+        """Copy the state after `node`, which `src` holds, to host memory."""
+        if node.state is None and self._backend.needs_snapshots:
+            node.state = self.arena.put(self._backend.export_state(src), node.end, 0)
+
+    def save_kv(self, node: Node, src: int) -> None:
+        """Copy the KV of `node`, which `src` holds, to host memory."""
+        if node.kv is None:
+            num_tokens = node.end - node.start
+            data = self._backend.export_kv(src, node.start, node.end, self._via)
+            self._kv_bytes_per_token = len(data) / num_tokens
+            node.kv = self.arena.put(data, node.start, num_tokens)
+
+    def load_kv(self, nodes: Sequence[Node], dst: int) -> None:
+        """Give `dst` the KV of consecutive nodes from their copies. Raises BlobLostError, NoRoomError."""
+        for blob, begin, end in _stretches(nodes):
+            data = self._read(blob)
+            try:
+                self._backend.import_kv(data, self._via)
+                self._backend.share_kv(self._via, dst, begin, end)
+            finally:
+                self._backend.drop(self._via)
+            self._count(blob, end - begin)
+
+    def load_state(self, node: Node, dst: int) -> None:
+        """Give `dst` the state after `node` from its copy. Raises BlobLostError."""
+        if node.state is None:
+            raise BlobLostError("no copy of this state is left")
+        self._backend.import_state(self._read(node.state), dst)
+
+    def forget_state(self, node: Node) -> None:
+        """Give up the copy of the state, wherever it is."""
+        if node.state is not None:
+            self._release(node.state)
+            node.state = None
+
+    def forget_kv(self, node: Node) -> None:
+        """Give up the copy of the KV, wherever it is."""
+        if node.kv is not None:
+            self._release(node.kv)
+            node.kv = None
+
+    def _release(self, blob: Blob) -> None:
+        if self.arena.release(blob) and self.store is not None:
+            self.store.remove(blob)
+
+    def _read(self, blob: Blob) -> Bytes:
+        if blob.data is not None:
+            return blob.data
+        try:
+            if self.store is None:
+                raise BlobLostError("there is no disk store")
+            return self.store.read(blob)
+        except BlobLostError:
+            blob.is_lost = True
+            raise
+
+    def _count(self, blob: Blob, num_tokens: int) -> None:
+        if blob.data is None:
+            self.num_restored_disk_tokens += num_tokens
+        else:
+            self.num_restored_host_tokens += num_tokens
+
+
+def _stretches(nodes: Sequence[Node]) -> Iterator[tuple[Blob, int, int]]:
+    """Runs of nodes that share one blob are read once: (blob, first position, position after the last)."""
+    index = 0
+    while index < len(nodes):
+        blob, first = nodes[index].kv, nodes[index]
+        if blob is None:
+            raise BlobLostError(f"no copy of the KV at {first.start} is left")
+        while index + 1 < len(nodes) and nodes[index + 1].kv is blob:
+            index += 1
+        yield blob, first.start, nodes[index].end
+        index += 1

@@ -1,0 +1,104 @@
+"""Which token paths are known, where they part, and that nodes keep their identity."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qcn_agent.engine.arena import Arena
+from qcn_agent.engine.generator import IntArray
+from qcn_agent.engine.prefix_tree import Node, PrefixTree
+
+PATHS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=12)
+
+
+def _array(tokens: list[int]) -> IntArray:
+    return np.array(tokens, np.int32)
+
+
+def _insert(tree: PrefixTree, tokens: list[int]) -> Node:
+    return tree.extend(tree.root, _array(tokens), bytes(len(tokens) - 1) + b"\x01")
+
+
+def _common(a: list[int], b: list[int]) -> int:
+    length = 0
+    while length < min(len(a), len(b)) and a[length] == b[length]:
+        length += 1
+    return length
+
+
+@given(PATHS, st.lists(st.integers(0, 2), max_size=15))
+def test_a_match_is_as_long_as_the_best_of_all_paths(paths: list[list[int]], prompt: list[int]) -> None:
+    """Equal to comparing the prompt with each path token by token."""
+    tree = PrefixTree()
+    for path in paths:
+        _insert(tree, path)
+    match = tree.match(_array(prompt))
+    assert match.num_tokens == max(_common(path, prompt) for path in paths)
+    assert match.is_partial == bool(match.nodes and match.nodes[-1].end > match.num_tokens)
+
+
+@given(PATHS)
+def test_every_path_is_found_whole_and_counted_once(paths: list[list[int]]) -> None:
+    """Each inserted path ends at its node; stretches are shared, so tokens add up to those of a trie."""
+    tree = PrefixTree()
+    nodes = [_insert(tree, path) for path in paths]
+    for node, path in zip(nodes, paths, strict=True):
+        assert node.path_tokens().tolist() == path
+        assert node.end == len(path)
+    prefixes = {tuple(path[:length]) for path in paths for length in range(1, len(path) + 1)}
+    assert sum(node.end - node.start for node in tree.nodes()) == len(prefixes)
+    assert tree.num_nodes == len(list(tree.nodes()))
+
+
+def test_a_split_keeps_the_lower_node_s_identity_and_shares_what_it_has() -> None:
+    """Its end, its state and its children stay; holders and the copy of the KV belong to both halves."""
+    tree, arena = PrefixTree(), Arena(1000)
+    node = _insert(tree, [1, 2, 3, 4])
+    node.holders, node.park, node.kv = {5}, 7, arena.put(np.zeros(8, np.uint8), 0, 4)
+    below = tree.extend(node, _array([9]), b"\x01")
+    upper = tree.split(node, 3)
+    assert (upper.start, upper.end, node.start, node.end) == (0, 3, 3, 4)
+    assert (upper.holders, node.holders, upper.park, node.park) == ({5}, {5}, None, 7)
+    assert upper.kv is node.kv
+    assert node.kv.num_users == 2
+    assert below.path() == [upper, node, below]
+    assert upper.ends == b"\x00\x00\x01"
+
+
+def test_known_stretches_are_not_stored_again() -> None:
+    """Extending along a known path returns its nodes; stopping inside one splits it."""
+    tree = PrefixTree()
+    first = _insert(tree, [1, 2, 3, 4])
+    assert _insert(tree, [1, 2, 3, 4]) is first
+    inner = _insert(tree, [1, 2])
+    assert first.parent is inner
+    assert tree.num_nodes == 2
+
+
+def test_removed_nodes_are_forgotten() -> None:
+    """A leaf can go; its path is then known only as far as the rest reaches."""
+    tree = PrefixTree()
+    _insert(tree, [1, 2])
+    leaf = _insert(tree, [1, 2, 3])
+    tree.remove(leaf)
+    assert tree.match(_array([1, 2, 3])).num_tokens == 2
+    assert leaf.parent is None
+
+
+def test_a_node_with_children_is_not_removed() -> None:
+    """That would lose what lies below."""
+    tree = PrefixTree()
+    inner = _insert(tree, [1, 2])
+    _insert(tree, [1, 2, 3])
+    with pytest.raises(AssertionError):
+        tree.remove(inner)
+
+
+def test_parents_come_before_children() -> None:
+    """Whoever walks backwards may remove as it goes."""
+    tree = PrefixTree()
+    for path in ([1, 2, 3], [1, 2, 4], [1, 5], [6]):
+        _insert(tree, path)
+    order = list(tree.nodes())
+    assert all(order.index(node.parent) < order.index(node) for node in order if node.parent in order)

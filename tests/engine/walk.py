@@ -1,0 +1,205 @@
+"""Random operations on the prefix cache, against an oracle.
+
+The oracle is a replay: a second context that is emptied and makes the decode calls of the branch's ledger again. It
+also knows every path that was ever read, so nothing can be "reused" that never was.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from qcn_agent.config import ModelConfig
+from qcn_agent.engine.backend import DecodeError, NoBranchError
+from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
+from qcn_agent.engine.llama_backend import LlamaBackend
+from qcn_agent.engine.llama_cpp import api
+from qcn_agent.engine.llama_model import load_model
+from qcn_agent.engine.residency import Branch
+from qcn_agent.engine.session import Prepared, SessionManager
+from qcn_agent.errors import ContextFullError
+
+LENGTHS = (1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 90)  # around the convolution's width and the call size
+MAX_PATH = 400
+TOLERANCE = 2e-3  # of the standard deviation of the logits; one wrong token gives 0.1 to 5
+
+
+@dataclass
+class Tally:
+    """What the walk saw."""
+
+    operations: Counter[str] = field(default_factory=Counter)
+    num_compared: int = 0
+    num_bitwise: int = 0
+    worst: float = 0.0
+    num_evaluated: int = 0
+    num_reused: int = 0
+
+
+class Walk:
+    """A random walk over `manager`; every prompt's last logits are compared with the oracle's."""
+
+    def __init__(self, manager: SessionManager, backend: LlamaBackend, oracle: LlamaBackend, seed: int) -> None:
+        self.manager = manager
+        self.tally = Tally()
+        self._backend = backend
+        self._oracle = oracle
+        self._random = np.random.default_rng(seed)
+        self._system = self._tokens(40)
+        self._paths: dict[str, IntArray] = {f"s{number}": self._system for number in range(7)}
+        self._waiting: list[tuple[Prepared, GenerationRequest]] = []
+        self._names = ("read", "retry", "roll_back", "fork", "cancel", "fail", "drop", "spill", "evict", "overlap")
+
+    def step(self) -> None:
+        """Do one operation, then check the books."""
+        name = str(self._random.choice(self._names, p=[0.25, 0.1, 0.15, 0.1, 0.08, 0.08, 0.04, 0.08, 0.04, 0.08]))
+        self.tally.operations[name] += 1
+        session = str(self._random.choice(list(self._paths)))
+        getattr(self, f"_{name}")(session)
+        self.manager.check_integrity()
+
+    def _read(self, session: str) -> None:
+        self._run(session, np.concatenate([self._paths[session], self._tokens()]))
+
+    def _retry(self, session: str) -> None:
+        self._run(session, self._paths[session])
+
+    def _roll_back(self, session: str) -> None:
+        path = self._paths[session]
+        keep = int(self._random.integers(1, len(path) + 1))
+        self._run(session, np.concatenate([path[:keep], self._tokens()]))
+
+    def _fork(self, session: str) -> None:
+        source = self._paths[str(self._random.choice(list(self._paths)))]
+        keep = int(self._random.integers(1, len(source) + 1))
+        self._run(session, np.concatenate([source[:keep], self._tokens()]))
+
+    def _cancel(self, session: str) -> None:
+        request = self._request(session, np.concatenate([self._paths[session], self._tokens(150)]))
+        prepared = self.manager.prepare(request)
+        for _ in range(int(self._random.integers(0, 3))):
+            self._chunk(prepared, request)
+        self.manager.release(prepared.session)
+
+    def _fail(self, session: str) -> None:
+        request = self._request(session, np.concatenate([self._paths[session], self._tokens()]))
+        prepared = self.manager.prepare(request)
+        calls, limit = iter(range(100_000)), int(self._random.integers(1, 300))
+        abort = api.ggml_abort_callback(lambda _: next(calls) > limit)
+        api.llama_set_abort_callback(self._backend._context, abort, None)
+        try:
+            while len(prepared.session.ledger) < len(request.prompt):
+                self._chunk(prepared, request)
+        except DecodeError:
+            self.manager.recover(prepared.session)
+        finally:
+            api.llama_set_abort_callback(self._backend._context, api.ggml_abort_callback(0), None)
+        self.manager.release(prepared.session)
+
+    def _drop(self, session: str) -> None:
+        self.manager.drop(session)
+        self._paths[session] = self._system
+
+    def _spill(self, _: str) -> None:
+        self.manager.cache.write_behind()
+
+    def _evict(self, _: str) -> None:
+        self.manager.cache.make_room()
+
+    def _overlap(self, session: str) -> None:
+        """Leave a request half-way; the next operations run beside it, then it goes on."""
+        if self._waiting:
+            prepared, request = self._waiting.pop()
+            self._finish(prepared, request)
+            return
+        request = self._request(session, np.concatenate([self._paths[session], self._tokens()]))
+        prepared = self.manager.prepare(request)
+        self._chunk(prepared, request)
+        self._waiting.append((prepared, request))
+
+    def _run(self, session: str, prompt: IntArray) -> None:
+        request = self._request(session, prompt[:MAX_PATH])
+        try:
+            prepared = self.manager.prepare(request)
+        except NoBranchError:
+            self.tally.operations["no branch"] += 1
+            return
+        self.tally.num_reused += prepared.num_reused_tokens
+        assert np.array_equal(prepared.session.ledger.tokens, request.prompt[: prepared.num_reused_tokens])
+        self._finish(prepared, request)
+
+    def _finish(self, prepared: Prepared, request: GenerationRequest) -> None:
+        branch = prepared.session
+        try:
+            while len(branch.ledger) < len(request.prompt):
+                self._chunk(prepared, request)
+            for _ in range(int(self._random.integers(1, 6))):
+                self.manager.extend(branch, self._tokens(1), want_logits=True)
+            self._compare(branch)
+        except ContextFullError:
+            self.tally.operations["full"] += 1
+        self._paths[request.session] = branch.ledger.tokens.copy() if len(branch.ledger) else self._system
+        self.manager.check_integrity()
+        self.manager.release(branch)
+
+    def _chunk(self, prepared: Prepared, request: GenerationRequest) -> None:
+        branch = prepared.session
+        begin = len(branch.ledger)
+        if begin >= len(request.prompt):
+            return
+        if begin in prepared.cuts:
+            self.manager.snapshot(branch, is_anchor=begin == len(self._system))
+        stops = [cut for cut in prepared.cuts if cut > begin]
+        end = min([begin + self._backend.n_batch, len(request.prompt), *stops[:1]])
+        self.manager.extend(branch, request.prompt[begin:end], want_logits=end == len(request.prompt))
+        self.tally.num_evaluated += end - begin
+
+    def _compare(self, branch: Branch) -> None:
+        got, expected = self._backend.logits(), self._replay(branch)
+        difference = float(np.abs(got - expected).max() / expected.std())
+        self.tally.num_compared += 1
+        self.tally.num_bitwise += difference == 0
+        self.tally.worst = max(self.tally.worst, difference)
+        assert difference < TOLERANCE, f"logits differ by {difference:.4f} standard deviations"
+
+    def _replay(self, branch: Branch) -> FloatArray:
+        self._oracle.drop(0)
+        begin = 0
+        for end in branch.ledger.splits:
+            self._oracle.decode(0, branch.ledger.tokens[begin:end], begin, want_logits=True)
+            begin = end
+        return self._oracle.logits()
+
+    def _request(self, session: str, prompt: IntArray) -> GenerationRequest:
+        prompt = prompt[:MAX_PATH]
+        boundary = int(self._random.integers(1, len(prompt) + 1))
+        return GenerationRequest(session, prompt, 8, boundaries=(len(self._system), boundary))
+
+    def _tokens(self, count: int | None = None) -> IntArray:
+        length = count or int(self._random.choice(LENGTHS))
+        return self._random.integers(300, 4000, length).astype(np.int32)
+
+
+def walk(
+    path: Path,
+    num_operations: int,
+    seed: int,
+    *,
+    num_states: int = 6,
+    host_kib: int = 4096,
+    full_copies: bool = False,
+) -> Tally:
+    """Make contexts over the model at `path` and walk. Raises AssertionError or EngineError at the first fault."""
+    config = ModelConfig(n_ctx=1024, n_ubatch=64, n_threads=1, max_states=num_states, flash_attention=False)
+    backends = [LlamaBackend(load_model(config, (path,)), config) for _ in range(2)]
+    try:
+        backends[0].full_copies = full_copies
+        manager = SessionManager(backends[0], num_states, host_bytes=host_kib << 10)
+        steps = Walk(manager, backends[0], backends[1], seed)
+        for _ in range(num_operations):
+            steps.step()
+        return steps.tally
+    finally:
+        for backend in backends:
+            backend.close()
