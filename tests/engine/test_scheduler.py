@@ -1,6 +1,5 @@
 """One step is one call of the model; costs are counted exactly; a cancel takes effect at the next step."""
 
-import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from qcn_agent.engine.generator import (
     Event,
     Finished,
-    FloatArray,
     GenerationRequest,
     IntArray,
     PrefillProgress,
