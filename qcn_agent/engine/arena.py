@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from qcn_agent.engine.backend import Bytes
+from qcn_agent.engine.generator import IntArray
+
+
+def path_key(tokens: IntArray) -> str:
+    """Names a whole token path."""
+    return path_keys(tokens, [len(tokens)])[0]
+
+
+def path_keys(tokens: IntArray, positions: Sequence[int]) -> list[str]:
+    """The names of the paths that end at these ascending positions, in one pass."""
+    data, digest, begin = np.ascontiguousarray(tokens, np.int32), hashlib.blake2b(digest_size=16), 0
+    keys = []
+    for position in positions:
+        digest.update(data[begin:position].data)
+        keys.append(digest.hexdigest())
+        begin = position
+    return keys
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a blob is a function of: the tokens [start, end) after a path, and their call ends (a byte each).
+
+    `before` and `after` name the whole paths at both ends. A state has `start` = `end` and no tokens.
+    """
+
+    start: int
+    end: int
+    before: str
+    after: str
+    tokens: bytes = b""
+    ends: bytes = b""
+
+    @property
+    def is_state(self) -> bool:
+        """Whether this is a recurrent state, not a KV stretch."""
+        return self.start == self.end
 
 
 @dataclass(eq=False)
@@ -21,6 +62,7 @@ class Blob:
     num_tokens: int
     file: Path | None = None
     num_users: int = 1
+    identity: Identity | None = None  # only where there is a disk to write to
     is_lost: bool = False  # it could not be read
 
 

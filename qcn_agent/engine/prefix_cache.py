@@ -150,17 +150,6 @@ class PrefixCache:
         """Raise EngineError when the books do not balance. Looks at every node."""
         check_integrity(self.kept, self._backend)
 
-    @property
-    def pending_spill_bytes(self) -> int:
-        """Bytes that only the device has and that a crash would lose."""
-        dirty = [h.node for h in self.kept.holdings() if not self.kept.is_clean(h.node)]
-        unsaved = {node for leaf in dirty for node in leaf.path() if node.kv is None}
-        num_tokens = sum(node.end - node.start for node in unsaved)
-        states = sum(node.state is None for node in dirty)
-        return self.kept.tiers.size_of(num_tokens, with_state=False) + states * self.kept.tiers.size_of(
-            0, with_state=True
-        )
-
     def _best(self, prompt: IntArray) -> tuple[Node, int]:
         """The deepest node to go on from, and how many tokens of the prompt are known."""
         match = self.kept.tree.match(prompt)

@@ -8,7 +8,7 @@ A *park* is a sequence id that holds one recurrent state and no KV of its own. B
 - a branch that runs holds nodes but offers no state: its tail moves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from qcn_agent.engine.backend import Backend
@@ -56,6 +56,7 @@ class Residency:
         self.free = list(range(num_ids))[::-1]
         self.stored: set[Node] = set()  # nodes with a copy outside the device
         self.clock = 0
+        self.needs_states = backend.needs_snapshots
         self._backend = backend
 
     def holdings(self) -> Iterator[Holding]:
@@ -75,7 +76,7 @@ class Residency:
     def _is_spare(self, node: Node, holding: Holding) -> bool:
         """Whether the state of `node` outlives this holding."""
         others = (node.park is not None) + len(node.live) + (node.state is not None) - 1
-        return others > 0 or (holding.branch is not None and not self._backend.needs_snapshots)
+        return others > 0 or (holding.branch is not None and not self.needs_states)
 
     def _loss(self, node: Node) -> int:
         """Tokens to evaluate again if the state of `node` were gone."""
@@ -126,20 +127,50 @@ class Residency:
         self.forget_copies(node)  # it was larger than estimated
         return False
 
+    def save_a_part(self, node: Node) -> bool:
+        """Copy one thing to the host that the state of `node` needs and that has no copy. False when all has one."""
+        for above in node.path():
+            if above.kv is None:
+                needed = self.tiers.size_of(above.end - above.start, with_state=False)
+                if not self._displace(needed, self.value(node, is_kept=False), node):
+                    return False
+                self.tiers.save_kv(above, min(above.holders))
+                self.note_stored(above)
+                return True
+        source = self.source(node)
+        if not self.needs_states or node.state is not None or source is None:
+            return False
+        if not self._displace(self.tiers.size_of(0, with_state=True), self.value(node, is_kept=False), node):
+            return False
+        self.tiers.save_state(node, source)
+        self.note_stored(node)
+        return True
+
+    def least_useful_copy(self, is_candidate: Callable[[Node], bool]) -> Node | None:
+        """Of the nodes with copies outside the device, the one whose copies are worth least."""
+        return min(filter(is_candidate, self.stored), key=self._copy_value, default=None)
+
     def _displace(self, num_bytes: int, score: float, keep: Node) -> bool:
         """Give up copies that are worth less than `score` until so many bytes are free."""
         kept = set(keep.path())
         while not self.tiers.arena.has_room(num_bytes):
-            usable = [node for node in self.stored if node not in kept and self._is_on_host(node)]
-            node = min(usable, key=self._copy_value, default=None)
+            node = self.least_useful_copy(lambda node: node not in kept and self._is_on_host(node))
             if node is None or self._copy_value(node) > score:
                 return False
-            self.forget_copies(node)
+            self._give_up_memory(node)
         return True
+
+    def _give_up_memory(self, node: Node) -> None:
+        """What is also on disk stays there; the rest of the copies goes."""
+        on_disk = [blob for blob in (node.state, *(above.kv for above in node.path())) if blob and blob.file]
+        for blob in on_disk:
+            self.tiers.arena.empty(blob)
+        if (node.state if self.needs_states else node.kv) not in on_disk:
+            self.forget_copies(node)
 
     def _is_on_host(self, node: Node) -> bool:
         """Whether giving up the copy of this node frees bytes and takes nothing from those below."""
-        if self._backend.needs_snapshots:
+        if self.needs_states:
             return node.state is not None and node.state.data is not None
         return not node.children and node.kv is not None and node.kv.data is not None
 
@@ -154,7 +185,7 @@ class Residency:
             self.tiers.forget_kv(above)
             self.note_stored(above)
             above = above.parent
-        if not self._backend.needs_snapshots and not node.children:
+        if not self.needs_states and not node.children:
             self.tiers.forget_kv(node)
         self.note_stored(node)
         self.prune(node)
@@ -217,7 +248,7 @@ class Residency:
             node = parent
 
     def _is_useful(self, node: Node) -> bool:
-        return node.has_state if self._backend.needs_snapshots else node.kv is not None
+        return node.has_state if self.needs_states else node.kv is not None
 
     def _remove(self, node: Node) -> None:
         if node.parent is None:
@@ -235,7 +266,7 @@ class Residency:
 
     def is_clean(self, node: Node) -> bool:
         """Whether a copy outside the device exists of all that `node` needs."""
-        if self._backend.needs_snapshots and node.state is None:
+        if self.needs_states and node.state is None:
             return False
         return all(ancestor.kv is not None for ancestor in node.path())
 

@@ -6,6 +6,7 @@ from qcn_agent.engine.arena import Arena
 from qcn_agent.engine.backend import Backend, NoRoomError
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import GenerationRequest, IntArray
+from qcn_agent.engine.persistence import Persistence
 from qcn_agent.engine.prefix_cache import PrefixCache
 from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.tiers import Tiers
@@ -42,6 +43,7 @@ class SessionManager:
         self._backend = backend
         self.tiers = Tiers(backend, Arena(host_bytes), store, via=num_states)
         self.cache = PrefixCache(backend, num_states, self.tiers)
+        self.persistence = Persistence(self.cache.kept, store) if store and not backend.full_copies else None
 
     @property
     def sessions(self) -> tuple[SessionInfo, ...]:
@@ -98,7 +100,18 @@ class SessionManager:
 
     def idle_work(self) -> bool:
         """One piece of housekeeping, a few milliseconds, while nobody waits. False when there is nothing to do."""
-        return self.tiers.store is not None and self.cache.write_behind()
+        return self.persistence is not None and self.persistence.tick()
+
+    @property
+    def pending_spill_bytes(self) -> int:
+        """About so many bytes a crash would lose."""
+        return self.persistence.pending_bytes if self.persistence is not None else 0
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Save what is not saved yet, as far as the time goes."""
+        if self.persistence is not None:
+            self.persistence.flush(timeout_s)
+            self.persistence.close()
 
     def check_integrity(self) -> None:
         """Raise EngineError when the books do not balance. Looks at every node."""

@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 
-from qcn_agent.engine.arena import Arena, Blob
+from qcn_agent.engine.arena import Arena, Blob, Identity, path_key
 from qcn_agent.engine.backend import Backend, BlobLostError, Bytes
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.prefix_tree import Node
@@ -35,6 +35,9 @@ class Tiers:
         """Copy the state after `node`, which `src` holds, to host memory."""
         if node.state is None and self._backend.needs_snapshots:
             node.state = self.arena.put(self._backend.export_state(src), node.end, 0)
+            if self.store is not None:
+                key = path_key(node.path_tokens())
+                node.state.identity = Identity(node.end, node.end, key, key)
 
     def save_kv(self, node: Node, src: int) -> None:
         """Copy the KV of `node`, which `src` holds, to host memory."""
@@ -43,6 +46,10 @@ class Tiers:
             data = self._backend.export_kv(src, node.start, node.end, self._via)
             self._kv_bytes_per_token = len(data) / num_tokens
             node.kv = self.arena.put(data, node.start, num_tokens)
+            if self.store is not None:
+                path = node.path_tokens()
+                keys = path_key(path[: node.start]), path_key(path)
+                node.kv.identity = Identity(node.start, node.end, *keys, node.data, node.ends)
 
     def load_kv(self, nodes: Sequence[Node], dst: int) -> None:
         """Give `dst` the KV of consecutive nodes from their copies. Raises BlobLostError, NoRoomError."""

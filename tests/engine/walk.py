@@ -5,6 +5,7 @@ also knows every path that was ever read, so nothing can be "reused" that never 
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine.backend import DecodeError, NoBranchError
+from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
@@ -23,6 +25,23 @@ from qcn_agent.errors import ContextFullError
 LENGTHS = (1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 90)  # around the convolution's width and the call size
 MAX_PATH = 400
 TOLERANCE = 2e-3  # of the standard deviation of the logits; one wrong token gives 0.1 to 5
+
+
+OPERATIONS = (
+    ("read", 0.25),
+    ("retry", 0.1),
+    ("roll_back", 0.15),
+    ("fork", 0.1),
+    ("cancel", 0.08),
+    ("fail", 0.08),
+    ("drop", 0.04),
+    ("spill", 0.08),
+    ("evict", 0.04),
+    ("overlap", 0.08),
+    ("write", 0.2),  # these three only with a disk
+    ("restart", 0.03),
+    ("damage", 0.02),
+)
 
 
 @dataclass
@@ -40,20 +59,24 @@ class Tally:
 class Walk:
     """A random walk over `manager`; every prompt's last logits are compared with the oracle's."""
 
-    def __init__(self, manager: SessionManager, backend: LlamaBackend, oracle: LlamaBackend, seed: int) -> None:
-        self.manager = manager
+    def __init__(
+        self, backend: LlamaBackend, oracle: LlamaBackend, seed: int, make_manager: Callable[[], SessionManager]
+    ) -> None:
+        self.manager = make_manager()
         self.tally = Tally()
+        self._make_manager = make_manager
         self._backend = backend
         self._oracle = oracle
         self._random = np.random.default_rng(seed)
         self._system = self._tokens(40)
         self._paths: dict[str, IntArray] = {f"s{number}": self._system for number in range(7)}
         self._waiting: list[tuple[Prepared, GenerationRequest]] = []
-        self._names = ("read", "retry", "roll_back", "fork", "cancel", "fail", "drop", "spill", "evict", "overlap")
 
     def step(self) -> None:
         """Do one operation, then check the books."""
-        name = str(self._random.choice(self._names, p=[0.25, 0.1, 0.15, 0.1, 0.08, 0.08, 0.04, 0.08, 0.04, 0.08]))
+        chances = OPERATIONS if self.manager.persistence is not None else OPERATIONS[:-3]
+        weights = np.array([weight for _, weight in chances])
+        name = str(self._random.choice([name for name, _ in chances], p=weights / weights.sum()))
         self.tally.operations[name] += 1
         session = str(self._random.choice(list(self._paths)))
         getattr(self, f"_{name}")(session)
@@ -106,6 +129,31 @@ class Walk:
 
     def _evict(self, _: str) -> None:
         self.manager.cache.make_room()
+
+    def _write(self, _: str) -> None:
+        for _ in range(int(self._random.integers(1, 12))):
+            self.manager.idle_work()
+
+    def _restart(self, _: str) -> None:
+        """Half of them are kills: what is pending is lost, and nothing else."""
+        if self._random.random() < 0.5:
+            self.manager.close()
+        elif self.manager.persistence is not None:
+            self.manager.persistence.close()
+        self._waiting.clear()
+        for seq_id in range(self._backend.n_seq_max):
+            self._backend.drop(seq_id)
+        self.manager = self._make_manager()
+
+    def _damage(self, _: str) -> None:
+        """Flip a bit somewhere in a file, or cut it."""
+        files = [node.state.file for node in self.manager.cache.kept.stored if node.state and node.state.file]
+        files += [node.kv.file for node in self.manager.cache.kept.stored if node.kv and node.kv.file]
+        if files:
+            file = files[int(self._random.integers(len(files)))]
+            data = bytearray(file.read_bytes())
+            data[int(self._random.integers(len(data)))] ^= 1 << int(self._random.integers(8))
+            file.write_bytes(data[: len(data) if self._random.random() < 0.7 else len(data) // 2])
 
     def _overlap(self, session: str) -> None:
         """Leave a request half-way; the next operations run beside it, then it goes on."""
@@ -189,16 +237,22 @@ def walk(
     num_states: int = 6,
     host_kib: int = 4096,
     full_copies: bool = False,
+    disk: Path | None = None,
 ) -> Tally:
     """Make contexts over the model at `path` and walk. Raises AssertionError or EngineError at the first fault."""
     config = ModelConfig(n_ctx=1024, n_ubatch=64, n_threads=1, max_states=num_states, flash_attention=False)
     backends = [LlamaBackend(load_model(config, (path,)), config) for _ in range(2)]
     try:
         backends[0].full_copies = full_copies
-        manager = SessionManager(backends[0], num_states, host_bytes=host_kib << 10)
-        steps = Walk(manager, backends[0], backends[1], seed)
+
+        def make_manager() -> SessionManager:
+            store = DiskStore(disk, path.name, 8 << 20) if disk is not None else None
+            return SessionManager(backends[0], num_states, host_bytes=host_kib << 10, store=store)
+
+        steps = Walk(backends[0], backends[1], seed, make_manager)
         for _ in range(num_operations):
             steps.step()
+        steps.manager.close()
         return steps.tally
     finally:
         for backend in backends:

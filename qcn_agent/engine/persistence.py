@@ -1,0 +1,166 @@
+"""Keeps conversations on disk behind everybody's back, and finds them again after a restart.
+
+Written are the tails of conversations and the anchors, with the KV that they need, and what went to the host anyway.
+All decisions are the engine thread's; one more thread only writes.
+"""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qcn_agent.engine.arena import Blob, Identity, path_key, path_keys
+from qcn_agent.engine.disk_store import DiskStore
+from qcn_agent.engine.prefix_tree import Node
+from qcn_agent.engine.residency import Residency
+
+
+@dataclass(frozen=True)
+class _Job:
+    blob: Blob
+    result: "Future[Path | None]"
+
+
+class Persistence:
+    """Of one cache. `kept` must be empty when this is made: what is on disk becomes its first content."""
+
+    def __init__(self, kept: Residency, store: DiskStore) -> None:
+        self._kept = kept
+        self._store = store
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="qcn-disk")
+        self._job: _Job | None = None
+        _adopt(kept, store)
+
+    @property
+    def pending_bytes(self) -> int:
+        """About so many bytes a crash would lose now."""
+        total = self._job.blob.num_bytes if self._job is not None else 0
+        tiers, seen = self._kept.tiers, set[Node]()
+        for leaf in self._wanted():
+            if self._kept.needs_states and (leaf.state is None or leaf.state.file is None):
+                total += tiers.size_of(0, with_state=True)
+            for node in leaf.path():
+                if node not in seen and (node.kv is None or node.kv.file is None):
+                    total += tiers.size_of(node.end - node.start, with_state=False)
+                seen.add(node)
+        return total
+
+    def tick(self) -> bool:
+        """Do one piece of work. False when everything worth it is written, or the disk takes no more."""
+        if self._job is not None:
+            return self._collect(wait_s=0.005)
+        if any(self._kept.save_a_part(leaf) for leaf in self._wanted()):
+            return True
+        blob = self._unwritten()
+        if blob is None or blob.data is None or blob.identity is None:
+            return False
+        self._job = _Job(blob, self._writer.submit(self._store.write, blob.identity, blob.data))
+        return True
+
+    def flush(self, timeout_s: float) -> bool:
+        """Write all that is pending; whether it was done in time."""
+        end = time.monotonic() + timeout_s
+        while self.tick():
+            if time.monotonic() > end:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Wait for the write that is going on."""
+        while self._job is not None:
+            self._collect(wait_s=1.0)
+        self._writer.shutdown()
+
+    def _wanted(self) -> list[Node]:
+        """Nodes whose state should survive, most valuable first, as far as the disk has room for states."""
+        nodes = {holding.node for holding in self._kept.holdings() if holding.node.live or holding.node.is_anchor}
+        wanted = sorted(nodes, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
+        num_bytes, affordable = 0, list[Node]()
+        for node in wanted:
+            num_bytes += self._kept.tiers.size_of(node.end, with_state=True)
+            if num_bytes > self._store.max_bytes or not self._store.has_room(0):
+                break
+            affordable.append(node)
+        return affordable
+
+    def _unwritten(self) -> Blob | None:
+        """A blob to write next: KV before the states that need it. Makes room on disk for it."""
+        waiting = [blob for node in self._kept.stored for blob in (node.kv, node.state) if blob and blob.file is None]
+        blob = min(waiting, key=lambda blob: (blob.num_tokens == 0, blob.start), default=None)
+        if blob is None:
+            return None
+        while not self._store.has_room(blob.num_bytes):
+            victim = self._kept.least_useful_copy(lambda node: node.state is not None and node.state.file is not None)
+            if victim is None:
+                return None
+            self._kept.forget_copies(victim)
+        return blob
+
+    def _collect(self, wait_s: float) -> bool:
+        job = self._job
+        if job is None:
+            return False
+        try:
+            file = job.result.result(wait_s)
+        except TimeoutError:
+            return True
+        self._job = None
+        if file is None:
+            return False
+        self._store.note(job.blob, file)
+        if not job.blob.num_users:  # given up meanwhile
+            self._store.remove(job.blob)
+        elif not self._kept.tiers.arena.has_room(self._kept.tiers.arena.max_bytes // 2):
+            self._kept.tiers.arena.empty(job.blob)  # the device or the disk has it, and others need the room
+        return True
+
+
+def _adopt(kept: Residency, store: DiskStore) -> None:
+    """Hang what is on disk into the tree. Files that nothing leads to are removed."""
+    stored = store.load()
+    places: dict[str, tuple[Node, int]] = {path_key(np.zeros(0, np.int32)): (kept.tree.root, 0)}
+    joints = sorted({position for found in stored for position in (found.identity.start, found.identity.end)})
+    for found in stored:
+        identity = found.identity
+        blob = Blob(None, found.num_bytes, identity.start, identity.end - identity.start, found.file, num_users=0)
+        place = places.get(identity.before)
+        if place is not None and identity.is_state:
+            _adopt_state(kept, blob, _node_at(kept, *place))
+        elif place is not None:
+            leaf = _adopt_kv(kept, identity, blob, _node_at(kept, *place))
+            inside = [position for position in joints if identity.start < position <= identity.end]
+            for position, key in zip(inside, path_keys(leaf.path_tokens(), inside), strict=True):
+                places.setdefault(key, (leaf, position))
+        if not blob.num_users:
+            store.remove(blob)
+    for node in reversed(list(kept.tree.nodes())):
+        kept.prune(node)
+
+
+def _adopt_state(kept: Residency, blob: Blob, node: Node) -> None:
+    if node.state is None and node is not kept.tree.root:
+        node.state, blob.num_users = blob, 1
+        kept.note_stored(node)
+
+
+def _adopt_kv(kept: Residency, identity: Identity, blob: Blob, top: Node) -> Node:
+    leaf = kept.tree.extend(top, np.frombuffer(identity.tokens, np.int32), identity.ends)
+    for node in leaf.path()[len(top.path()) :]:
+        if node.kv is None:
+            node.kv = blob
+            blob.num_users += 1
+        kept.note_stored(node)
+    return leaf
+
+
+def _node_at(kept: Residency, node: Node, position: int) -> Node:
+    """The node on the path of `node` that ends at `position`, split off if need be."""
+    while node.parent is not None and node.start >= position:
+        node = node.parent
+    if node.end == position:
+        return node
+    upper = kept.tree.split(node, position)
+    kept.note_stored(upper)
+    return upper
