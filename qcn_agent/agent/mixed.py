@@ -1,4 +1,4 @@
-"""Files that a person saved during a run, after the agent had changed them: what is in them, and what to do."""
+"""Files that a person saved after the agent had changed them: what is in them, and what to do."""
 
 from pathlib import Path
 
@@ -12,11 +12,8 @@ def mixed_warnings(journal: Journal) -> list[str]:
 
 def _warning(path: Path, name: str, copy: Path | None) -> str:
     if not path.exists():
-        was = "deleted during the run, after the agent had changed it; it stays deleted"
+        was = "deleted by somebody else after the agent had changed it; it stays deleted"
     else:
-        was = (
-            "saved by somebody else during the run, after the agent had changed it: "
-            "it may hold both changes, and was left as it is"
-        )
+        was = "saved by somebody else after the agent had changed it: it may hold both changes, and was left as it is"
     original = f"As the run found it: {copy}" if copy else "The agent had created it"
     return f"{name} was {was}. qcn-agent undo can't separate the two; look through it yourself. {original}"
