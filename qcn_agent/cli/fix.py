@@ -76,7 +76,8 @@ def command(
     except QcnError as error:
         if not as_json:
             raise
-        failure = {"ending": "error", "reason": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        ending = "interrupted" if isinstance(error, InterruptedRunError) else "error"
+        failure = {"ending": ending, "reason": str(error), "hint": error.hint, "exit_code": error.exit_code}
         click.echo(json.dumps({"kind": "error", "data": failure}), err=True)
         click.echo(json.dumps(failure, indent=2))
         return error.exit_code

@@ -138,7 +138,7 @@ async def test_failed_load_leaves_the_host_usable(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError):
         await host.load(str(tmp_path / "none.gguf"), lambda _: None)
 
-    assert host.status()["state"] == "none"
+    assert host.status()["state"] == "failed"
     await host.load("", lambda _: None)
     await host.close()
 
