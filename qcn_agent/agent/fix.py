@@ -19,7 +19,7 @@ from qcn_agent.agent.protected import Protected, named_by_tests
 from qcn_agent.agent.pruning import forget_old
 from qcn_agent.agent.speaker import Speaker
 from qcn_agent.agent.transcript import Transcript
-from qcn_agent.agent.verifier import Verifier, report_json, why_no_tests
+from qcn_agent.agent.verifier import Verifier, report_json, why_no_proof
 from qcn_agent.config import FixConfig
 from qcn_agent.engine.generator import Generator, SamplingParams
 from qcn_agent.engine.grammar import ParameterShape, ToolShape, tool_call_grammar
@@ -173,8 +173,8 @@ class FixRun:
         self._emit(RunEvent("tests", report_json(baseline, observation)))
         if baseline and baseline.exit_code == COMMAND_NOT_FOUND and not baseline.passed_ids:
             raise UsageError(f"the test command can't be run: {baseline.command}", hint="look at --tests")
-        if baseline and not baseline.passed_ids and not baseline.failed_ids:
-            self._emit(RunEvent("note", {"text": why_no_tests(baseline)}))
+        if baseline and (why := why_no_proof(baseline)):
+            self._emit(RunEvent("note", {"text": why}))
         return observation, baseline
 
     def _change_session(self) -> None:

@@ -78,8 +78,12 @@ def report_json(report: object, observation: Observation) -> dict[str, object]:
     }
 
 
-def why_no_tests(baseline: TestReport) -> str:
-    """What to say about a first test run that has shown no single test."""
+def why_no_proof(baseline: TestReport) -> str:
+    """What to say about a first test run by which no fix could be proven; empty when one could."""
+    if baseline.is_green and baseline.passed_ids:
+        return "all tests are green: a fix can't be proven; add a test that fails"
+    if baseline.passed_ids or baseline.failed_ids:
+        return ""
     if baseline.exit_code in (0, NO_TESTS_COLLECTED):
         return "no tests found: nothing can be proven here"
     last = next((line for line in reversed(baseline.output.splitlines()) if line.strip()), "")

@@ -110,7 +110,11 @@ def _run(order: dict[str, Any], model_path: str, why_here: str, *, as_json: bool
                 if warnings := _tree_warnings(connection):
                     click.echo("\n".join(warnings), err=True)
                 raise
-    view.finish({**outcome, "workspace": order["workspace"]})
+    try:
+        view.finish({**outcome, "workspace": order["workspace"]})
+    except OSError:  # nobody has heard how it ended, so it ends like an interrupted run
+        take_back(order)
+        raise
     return int(outcome["exit_code"])
 
 
@@ -168,12 +172,15 @@ def _find_journal(run_id: str, workspace: Path, patience_s: float) -> "Journal |
 
 
 def read_issue(text: str) -> str:
-    """The issue itself, from an argument, a file (@FILE) or standard input (-). Raises UsageError."""
+    """The issue itself, from an argument, a file (@FILE) or standard input (-). Raises UsageError, also for none."""
     try:
         if text == "-":
-            return sys.stdin.read()
-        if text.startswith("@"):
-            return Path(text[1:]).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"can't read the issue: {error}") from error
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).expanduser().read_text(encoding="utf-8")
+    except (OSError, RuntimeError, ValueError) as error:  # also what is not UTF-8, and a ~user that nobody is
+        hint = "ISSUE is text, @FILE with a text file in UTF-8, or - for standard input"
+        raise UsageError(f"can't read the issue: {error}", hint=hint) from error
+    if not text.strip():
+        raise UsageError("the issue is empty", hint="say in a sentence what is wrong")
     return text

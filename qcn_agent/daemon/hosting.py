@@ -226,7 +226,8 @@ def _failure(path: Path, error: Exception) -> dict[str, str]:
     """The part of the status that says which model could not be loaded, why, and what to do."""
     hint = error.hint if isinstance(error, QcnError) else ""
     again = "name another GGUF file (--model, or model.path in config.toml); the daemon's log says more"
-    return {"state": "failed", "path": str(path), "reason": f"{path}: {error}", "hint": hint or again}
+    reason = str(error) if str(path) in str(error) else f"{path}: {error}"
+    return {"state": "failed", "path": str(path), "reason": reason, "hint": hint or again}
 
 
 def _in_use(loaded: Path, wanted: Path) -> UsageError:

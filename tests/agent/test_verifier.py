@@ -1,5 +1,6 @@
 """Judging with the real pytest in the real jail, within the time that is left."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from qcn_agent.agent.events import RunEvent
 from qcn_agent.agent.judge import Judgement, Verdict
 from qcn_agent.agent.limits import Budget
 from qcn_agent.agent.protected import Protected
-from qcn_agent.agent.verifier import Verifier, report_json, why_no_tests
+from qcn_agent.agent.verifier import Verifier, report_json, why_no_proof
 from qcn_agent.config import FixConfig
 from qcn_tools.base import Observation
 from qcn_tools.environment import TestCommand, TestsUnavailable, find_test_command
@@ -128,8 +129,16 @@ def test_report_as_json() -> None:
 
 
 @pytest.mark.parametrize(("exit_code", "words"), [(5, "no tests found"), (4, "can't be run (exit code 4): boom")])
-def test_why_no_tests(exit_code: int, words: str) -> None:
+def test_why_no_proof_without_tests(exit_code: int, words: str) -> None:
     """No tests, and tests that can't even start, are told apart."""
     report = TestReport("pytest", exit_code, False, 0, 0, 0, 0, (), frozenset(), frozenset(), "x\nboom\n\n", 1.0)
 
-    assert words in why_no_tests(report)
+    assert words in why_no_proof(report)
+
+
+def test_why_no_proof_with_green_tests() -> None:
+    """Where nothing is red nothing can turn green; where something is, there is nothing to say."""
+    green = dataclasses.replace(BASELINE, exit_code=0, num_failed=0, failed_ids=frozenset())
+
+    assert "add a test that fails" in why_no_proof(green)
+    assert why_no_proof(BASELINE) == ""

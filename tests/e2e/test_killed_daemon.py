@@ -240,3 +240,22 @@ def test_closed_pipe_of_the_events_ends_the_run_too(
 
     assert (client.wait(60), said) == (141, "")
     assert tree(slow_project) == before
+
+
+def test_outcome_that_nobody_reads_is_taken_back(
+    project: Path, client_env: Mapping[str, str], tree: Tree, scripted_daemon: StartDaemon
+) -> None:
+    """The pipe is closed when a fixed run wants to say so: the exit code is 141, and the tree goes with it."""
+    before = tree(project)
+    scripted_daemon(FIX, call("run_tests"), "done")
+    client = fix(project, client_env)
+    assert client.stdout is not None
+    assert client.stderr is not None
+
+    client.stdout.close()
+    events = [json.loads(line)["kind"] for line in client.stderr]
+    client.stderr.close()
+
+    assert client.wait(60) == 141
+    assert events.count("tests") == 2
+    assert tree(project) == before
