@@ -99,6 +99,7 @@ class FixRun:
         )
         self._red_states: set[str] = set()
         self._best: tuple[Judgement, str] | None = None
+        self._refused = ""
         self._failed_to_restore: tuple[str, ...] = ()
 
     async def run(self) -> Outcome:
@@ -145,6 +146,7 @@ class FixRun:
                 reason = str(spent) or f"{self._request.config.wall_s:.0f} seconds"
                 return await self._stop_early(reason, protected, baseline)
             tries += 1
+            self._refused = attempt.refused or self._refused
             branch = attempt.before_change or opening
             if end in ("repeated", "misedit"):
                 free_in_a_row += 1
@@ -232,6 +234,7 @@ class FixRun:
         diff = await asyncio.to_thread(self._diff)
         if not diff:
             return self._spent(f"used up: {budget}")
+        self._totals.num_attempts += 1
         began_s = self._budget.elapsed_s
         judgement = await self._verifier.judge(protected, baseline)
         lasted = f"{self._budget.elapsed_s - began_s:.1f} s"
@@ -255,7 +258,8 @@ class FixRun:
     def _failed(self, why_no_patch: str = "no change of the model reached the tests") -> Outcome:
         applied = self._keep_or_take_back()
         if self._best is None:
-            return self._outcome("no_patch", why_no_patch, "", applied=False)
+            refused = f"; refused was a change of {self._refused}" if self._refused else ""
+            return self._outcome("no_patch", why_no_patch + refused, "", applied=False)
         judgement, diff = self._best
         return self._outcome(ending_of(judgement.verdict), judgement.reason, diff, applied=applied)
 

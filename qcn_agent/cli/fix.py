@@ -56,6 +56,7 @@ def command(
     The project is the nearest folder, from here up to the root of the git repository, with a pyproject.toml, setup.py,
     setup.cfg, pytest.ini or tox.ini, else that root, else this folder.
     """
+    warnings: list[str] = []
     try:
         project = given_project(workspace)
         flags = {"fix.tests": tests, "fix.max_steps": max_steps, "fix.max_attempts": max_attempts}
@@ -72,12 +73,13 @@ def command(
             "dry_run": dry_run,
             "unsandboxed": unsandboxed,
         }
-        return _run(order, settings.model.path, project.why, as_json=as_json)
+        return _run(order, settings.model.path, project.why, warnings, as_json=as_json)
     except QcnError as error:
         if not as_json:
             raise
         ending = "interrupted" if isinstance(error, InterruptedRunError) else "error"
-        failure = {"ending": ending, "reason": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        failure: dict[str, Any] = {"ending": ending, "reason": str(error), "hint": error.hint, "warnings": warnings}
+        failure["exit_code"] = error.exit_code
         click.echo(json.dumps({"kind": "error", "data": failure}), err=True)
         click.echo(json.dumps(failure, indent=2))
         return error.exit_code
@@ -89,26 +91,33 @@ class InterruptedRunError(QcnError):
     exit_code = 130
 
 
-def _run(order: dict[str, Any], model_path: str, why_here: str, *, as_json: bool) -> int:
+def _run(order: dict[str, Any], model_path: str, why_here: str, warnings: list[str], *, as_json: bool) -> int:
+    """Do it and show it. `warnings` collects what was warned of, for an end without an outcome."""
     from qcn_agent.agent import journal
     from qcn_agent.cli.view import make_view
     from qcn_agent.daemon import client
 
     order["run_id"] = journal.new_run_id()
     with make_view(as_json=as_json, issue=order["issue"]) as view:
+
+        def show(_: str, event: dict[str, Any]) -> None:
+            warnings.extend([event["data"]["text"]] if event["kind"] == "warning" else [])
+            view.show(event)
+
         if why_here:
             view.show({"kind": "note", "data": {"text": why_here}})
         view.say("connecting to the daemon")
         with client.connect(view.say, model_path) as connection:
             try:
-                outcome = connection.request("qcn/fix", order, lambda _, event: view.show(event))
+                outcome = connection.request("qcn/fix", order, show)
             except DaemonDiedError as error:
                 raise DaemonDiedError(f"{error}\n{take_back(order)}", hint=error.hint) from error
             except KeyboardInterrupt as interrupt:
+                for method, event in connection.missed:
+                    show(method, event)
                 raise InterruptedRunError(f"interrupted; {_tree_after(connection, order)}") from interrupt
             except OSError:  # the view can't show any more what it hears
-                if warnings := _tree_warnings(connection):
-                    click.echo("\n".join(warnings), err=True)
+                click.echo("\n".join(_tree_warnings(connection)), err=True, nl=bool(_tree_warnings(connection)))
                 raise
     try:
         view.finish({**outcome, "workspace": order["workspace"]})
@@ -122,16 +131,13 @@ def _tree_after(connection: "Client", order: Mapping[str, Any]) -> str:
     """What became of the tree when a run was interrupted."""
     if not connection.is_confirmed:
         return f"the daemon has not confirmed it. {take_back(order)}"
-    warnings = _tree_warnings(connection)
     if order["keep"]:
-        state = "what was changed stays; qcn-agent undo takes it back"
-    else:
-        state = "your tree is as it was" + (", but for this:" if warnings else "")
-    return "\n".join([state, *warnings])
+        return "what was changed stays; qcn-agent undo takes it back"
+    return "your tree is as it was" + (", but for the files of the warnings" if _tree_warnings(connection) else "")
 
 
 def _tree_warnings(connection: "Client") -> list[str]:
-    """What the daemon had to say while it put the tree back."""
+    """What the daemon had to warn of while it put the tree back."""
     return [event["data"]["text"] for _, event in connection.missed if event["kind"] == "warning"]
 
 

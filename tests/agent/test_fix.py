@@ -242,7 +242,7 @@ async def test_unfixed_file_that_the_user_saved_is_a_warning(
     project: Path, client_env: Mapping[str, str], config: dict[str, int], ending: str
 ) -> None:
     """The other endings say it too; what the user saved is there."""
-    turns = [READ, BREAK, saves(project, "\nMINE = 1\n", TESTS)]
+    turns: Turns = [READ, BREAK, saves(project, "\nMINE = 1\n", TESTS)]
 
     outcome = await Run(project, client_env, turns, config=config)()
 
@@ -343,6 +343,18 @@ async def test_model_that_only_talks_makes_no_patch(project: Path, client_env: M
     assert (outcome.ending, outcome.exit_code) == ("no_patch", 3)
 
 
+async def test_read_only_file_stays_and_the_user_hears_why(project: Path, client_env: Mapping[str, str]) -> None:
+    """The model is told, and when nothing else came of the run, so is the user."""
+    (project / "calc.py").chmod(0o444)
+    run = Run(project, client_env, [READ, FIX])
+
+    outcome = await run()
+
+    assert (outcome.ending, (project / "calc.py").read_text()) == ("no_patch", CALC)
+    assert run.kinds()[:2] == ["file", "refused"]
+    assert "refused was a change of calc.py: it is read-only" in outcome.reason
+
+
 async def test_giving_up_ends_the_run(project: Path, client_env: Mapping[str, str]) -> None:
     """A model that says that it can't is not asked again and again."""
     run = Run(project, client_env, [call("finish", summary="can't be solved here")], "qwen3_coder")
@@ -369,6 +381,7 @@ async def test_patch_that_is_right_when_the_budget_ends_counts(project: Path, cl
 
     assert outcome.ending == "fixed"
     assert "after 2 model turns were used up" in outcome.reason
+    assert outcome.totals.num_attempts == 1
 
 
 async def test_patch_that_is_wrong_when_the_budget_ends_says_so(project: Path, client_env: Mapping[str, str]) -> None:

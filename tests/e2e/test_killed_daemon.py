@@ -181,9 +181,13 @@ def test_interrupt_names_what_a_person_saved_meanwhile(
 
     assert client.returncode == 130
     assert (slow_project / "calc.py").read_text() == "# mine\n"
-    assert "calc.py was saved by somebody else" in (json.loads(said)["reason"] if as_json else errors)
     if as_json:
-        assert json.loads(said)["ending"] == "interrupted"
+        outcome = json.loads(said)
+        assert outcome["ending"] == "interrupted"
+        assert "calc.py was saved by somebody else" in outcome["warnings"][0]
+    else:
+        assert "warning  calc.py was saved by somebody else" in said
+        assert "your tree is as it was, but for the files of the warnings" in errors
 
 
 def fix_for_people(project: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
