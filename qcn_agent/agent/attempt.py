@@ -1,6 +1,7 @@
 """One attempt: the model speaks, its calls are run, the answers are appended, until it is done."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -92,7 +93,8 @@ class Attempt:
         self.emit(RunEvent("observation", {"kind": observation.kind, "ok": observation.ok, "text": text}))
         if call.name in WRITING_TOOLS:
             self.before_change = self.before_change or transcript
-            if observation.kind == "refused":
+            is_there = os.path.lexists(self.journal.workspace / str(observation.fields.get("path", "")))
+            if observation.kind == "refused" and is_there:  # else the model has made the path up
                 self.refused = f"{observation.fields['path']}: {observation.fields['reason']}"
         self.speaker.totals.num_test_runs += isinstance(observation.fields.get("report"), TestReport)
         if end := self._ending(observation, changed=len(self.journal.changes) > num_changes):

@@ -271,7 +271,7 @@ def latest(*workspaces: Path) -> Journal | None:
             return _open_ended(folder, workspace)
         nameless = folder if workspace is None and nameless is None else nameless
     if nameless is not None:
-        raise _damaged(nameless, "it does not say any more which project it is of")
+        raise _damaged(nameless, "it does not say any more which project it is of; no other one is of this project")
     return None
 
 

@@ -254,7 +254,8 @@ def _result(message: dict[str, Any]) -> Any:
     if error is None:
         return message.get("result")
     if error.get("code") == REQUEST_CANCELLED:  # not by us: we would not be waiting
-        raise DaemonError("the daemon was stopped; your tree is as it was")
+        said = "the daemon was stopped; the tree is as it was found, but for --keep and what was warned of"
+        raise DaemonError(said, hint="try again")
     data = error.get("data") or {}
     kind = UsageError if data.get("exit_code") == 2 else QcnError
     raised = kind(str(error.get("message", "the daemon failed")), hint=str(data.get("hint", "")))

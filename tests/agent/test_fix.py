@@ -355,6 +355,18 @@ async def test_read_only_file_stays_and_the_user_hears_why(project: Path, client
     assert "refused was a change of calc.py: it is read-only" in outcome.reason
 
 
+async def test_refused_path_that_the_model_made_up_is_its_own_affair(
+    project: Path, client_env: Mapping[str, str]
+) -> None:
+    """What does not exist tells the user nothing."""
+    run = Run(project, client_env, [call("edit_file", path="../calc.py", old_string="a", new_string="b")])
+
+    outcome = await run()
+
+    assert run.kinds()[:1] == ["refused"]
+    assert outcome.reason == "no change of the model reached the tests"
+
+
 async def test_giving_up_ends_the_run(project: Path, client_env: Mapping[str, str]) -> None:
     """A model that says that it can't is not asked again and again."""
     run = Run(project, client_env, [call("finish", summary="can't be solved here")], "qwen3_coder")
