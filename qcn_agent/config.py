@@ -115,7 +115,7 @@ def load(
     for dotted, value in (flags or {}).items():
         if value is not None:
             section, _, key = dotted.partition(".")
-            _put(values, section, key, value, f"flag for {dotted}")
+            _put(values, section, key, value, "--" + ("model" if dotted == "model.path" else key.replace("_", "-")))
     return Config(**{f.name: _section(f.name)(**values[f.name]) for f in dataclasses.fields(Config)})
 
 
@@ -184,18 +184,21 @@ def _put(
 
 def _checked(f: "dataclasses.Field[Any]", hint: Any, value: Any, section: str, source: str) -> Any:
     meta: types.MappingProxyType[Any, Any] = f.metadata
-    where = f"{source}: {section}.{f.name}"
+    where = source if source.startswith("--") else f"{source}: {section}.{f.name}"
+    hint_line = f"{section}.{f.name}: {meta['help']}"
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
         if not isinstance(value, list | tuple) or not all(_is(item, inner) for item in value):
-            raise ConfigError(f"{where}: expected a list of {_describe(inner)}, got {value!r}")
+            raise ConfigError(f"{where}: expected a list of {_describe(inner)}, got {value!r}", hint=hint_line)
         return tuple(inner(item) for item in value)
     if not _is(value, hint):
-        raise ConfigError(f"{where}: expected {_describe(hint)}, got {value!r}")
+        raise ConfigError(f"{where}: expected {_describe(hint)}, got {value!r}", hint=hint_line)
     if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(meta['choices'])}")
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(meta['choices'])}", hint=hint_line)
     if (meta["low"] is not None and value < meta["low"]) or (meta["high"] is not None and value > meta["high"]):
-        raise ConfigError(f"{where}: {value} is outside {meta['low']} .. {meta['high']}")
+        raise ConfigError(
+            f"{where}: {value} is outside {meta['low']} .. {meta['high']}", hint=f"give a number in it; {hint_line}"
+        )
     return hint(value)
 
 

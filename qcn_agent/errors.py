@@ -14,7 +14,9 @@ QcnError                    something went wrong; `str()` says what, `hint` says
 ├── SandboxError            commands can't be jailed here, and running them unjailed was not allowed (exit 5)
 ├── DaemonError             the daemon can't be reached or refused us (exit 6)
 │   └── DaemonDiedError     the connection was lost in the middle of the work
-└── JournalError            an undo journal is damaged or belongs to another workspace
+└── JournalError            an undo journal can't be used
+    ├── LiveRunError        its run is still going on
+    └── DamagedJournalError what is in it can't be trusted
 """
 
 
@@ -92,4 +94,12 @@ class DaemonDiedError(DaemonError):
 
 
 class JournalError(QcnError):
-    """The undo journal can't be read or does not match."""
+    """The undo journal can't be used."""
+
+
+class LiveRunError(JournalError):
+    """The run is still going on, so its changes are its own."""
+
+
+class DamagedJournalError(JournalError):
+    """The record of a run can't be read, so nothing is put back by it."""

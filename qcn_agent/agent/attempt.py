@@ -1,6 +1,7 @@
 """One attempt: the model speaks, its calls are run, the answers are appended, until it is done."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -31,7 +32,10 @@ End = Literal["answered", "finished", "red", "misedit", "repeated", "stuck", "st
 
 @dataclass
 class Attempt:
-    """The loop of one attempt. `before_change` is where the model first asked for a change: a retry branches there."""
+    """The loop of one attempt. `before_change` is where the model first asked for a change: a retry branches there.
+
+    `refused` says which change was not allowed last, and why.
+    """
 
     profile: Profile
     speaker: Speaker
@@ -43,6 +47,7 @@ class Attempt:
     observation_chars: int
     emit: Emit
     before_change: Transcript | None = None
+    refused: str = ""
     _problems: int = 0
     _seen: dict[str, int] = field(default_factory=dict)
 
@@ -88,6 +93,9 @@ class Attempt:
         self.emit(RunEvent("observation", {"kind": observation.kind, "ok": observation.ok, "text": text}))
         if call.name in WRITING_TOOLS:
             self.before_change = self.before_change or transcript
+            is_there = os.path.lexists(self.journal.workspace / str(observation.fields.get("path", "")))
+            if observation.kind == "refused" and is_there:  # else the model has made the path up
+                self.refused = f"{observation.fields['path']}: {observation.fields['reason']}"
         self.speaker.totals.num_test_runs += isinstance(observation.fields.get("report"), TestReport)
         if end := self._ending(observation, changed=len(self.journal.changes) > num_changes):
             return text, end

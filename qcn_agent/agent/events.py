@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["phase", "tests", "attempt", "text", "call", "observation", "usage", "restored", "note"]
+Kind = Literal["phase", "tests", "attempt", "text", "call", "observation", "usage", "restored", "note", "warning"]
 
 
 @dataclass(frozen=True)

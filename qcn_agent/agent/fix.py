@@ -10,13 +10,16 @@ from qcn_agent.agent.attempt import Attempt, End
 from qcn_agent.agent.diff import unified_diff
 from qcn_agent.agent.events import Emit, RunEvent
 from qcn_agent.agent.journal import Journal
-from qcn_agent.agent.judge import NO_TESTS_COLLECTED, Judgement, Verdict, judge
+from qcn_agent.agent.judge import Judgement, Verdict
 from qcn_agent.agent.limits import Budget, BudgetExceededError
+from qcn_agent.agent.mixed import mixed_warnings
 from qcn_agent.agent.opening import opening_text
 from qcn_agent.agent.outcome import Ending, Outcome, Totals, ending_of
 from qcn_agent.agent.protected import Protected, named_by_tests
+from qcn_agent.agent.pruning import forget_old
 from qcn_agent.agent.speaker import Speaker
 from qcn_agent.agent.transcript import Transcript
+from qcn_agent.agent.verifier import Verifier, report_json, why_no_proof
 from qcn_agent.config import FixConfig
 from qcn_agent.engine.generator import Generator, SamplingParams
 from qcn_agent.engine.grammar import ParameterShape, ToolShape, tool_call_grammar
@@ -28,7 +31,6 @@ from qcn_tools.environment import TestCommand, TestsUnavailable
 from qcn_tools.process import CommandRunner
 from qcn_tools.registry import build_tools
 from qcn_tools.report import TestReport
-from qcn_tools.run_tests import RunTests
 from qcn_tools.workspace import Workspace
 
 RESTART_EVERY = 6  # every so many tries start from the opening again, in case the reading went astray
@@ -64,16 +66,17 @@ class FixRun:
     ) -> None:
         self._request = request
         self._profile = profile
-        self._runner = runner
         self._test_command = test_command
         self._emit = emit
         self._workspace = Workspace(request.workspace)
         self._root = self._workspace.root
+        forget_old()
         self._journal = Journal.create(self._root, request.issue, request.run_id)
         self._totals = Totals()
         config = request.config
         self._limit = config.max_attempts or profile.settings.attempts
         self._budget = Budget(config.max_steps, config.max_new_tokens, config.wall_s)
+        self._verifier = Verifier(self._workspace, runner, test_command, config, self._budget, emit)
         tools = build_tools(
             self._workspace,
             self._journal,
@@ -95,7 +98,8 @@ class FixRun:
         )
         self._red_states: set[str] = set()
         self._best: tuple[Judgement, str] | None = None
-        self._left_alone: list[str] = []
+        self._refused = ""
+        self._failed_to_restore: tuple[str, ...] = ()
 
     async def run(self) -> Outcome:
         """Do it. Whatever ends the run early, cancellation included, leaves the tree as found (unless `keep`)."""
@@ -103,6 +107,8 @@ class FixRun:
             return await self._run()
         except BaseException:
             self._keep_or_take_back()
+            for text in self._mixed():
+                self._warn(text)
             raise
         finally:
             self._generator.drop_session(self._speaker.session)
@@ -112,6 +118,8 @@ class FixRun:
         self._check_issue()
         if isinstance(self._test_command, TestCommand):
             self._emit(RunEvent("note", {"text": f"tests: {self._test_command.reason}"}))
+            if self._test_command.warning:
+                self._warn(self._test_command.warning)
         self._emit(RunEvent("phase", {"text": "running the tests as they are"}))
         argv = self._test_command.argv if isinstance(self._test_command, TestCommand) else ()
         protected = await asyncio.to_thread(lambda: Protected.take(self._root, named_by_tests(self._root, argv, None)))
@@ -135,6 +143,7 @@ class FixRun:
                 reason = str(spent) or f"{self._request.config.wall_s:.0f} seconds"
                 return await self._stop_early(reason, protected, baseline)
             tries += 1
+            self._refused = attempt.refused or self._refused
             branch = attempt.before_change or opening
             if end in ("repeated", "misedit"):
                 free_in_a_row += 1
@@ -163,8 +172,8 @@ class FixRun:
         self._emit(RunEvent("tests", report_json(baseline, observation)))
         if baseline and baseline.exit_code == COMMAND_NOT_FOUND and not baseline.passed_ids:
             raise UsageError(f"the test command can't be run: {baseline.command}", hint="look at --tests")
-        if baseline and not baseline.passed_ids and not baseline.failed_ids:
-            self._emit(RunEvent("note", {"text": _why_no_tests(baseline)}))
+        if baseline and (why := why_no_proof(baseline)):
+            self._emit(RunEvent("note", {"text": why}))
         return observation, baseline
 
     def _open(self, observation: Observation, files: list[str]) -> Transcript:
@@ -195,12 +204,12 @@ class FixRun:
         if end == "red":
             judgement = Judgement(Verdict.RED, "tests are red after the change")
         else:
-            judgement = await self._judge(protected, baseline)
+            judgement = await self._verifier.judge(protected, baseline)
         if judgement.verdict is Verdict.FIXED:
             return self._succeed(judgement.reason, diff)
         if not judgement.provable:
             self._best = judgement, diff
-            return self._failed()
+            return self._failed() if self._budget.remaining_s else self._spent(f"used up: {judgement.reason}")
         self._red_states.add(self._journal.state_key())
         is_kept = self._request.keep and not self._request.dry_run and self._totals.num_attempts >= self._limit
         if self._best is None or judgement.verdict is Verdict.UNPROVEN or is_kept:
@@ -210,41 +219,25 @@ class FixRun:
         return None
 
     async def _stop_early(self, budget: str, protected: Protected, baseline: TestReport | None) -> Outcome:
-        """A budget is used up: what is there may still be right."""
+        """A budget is used up: what is there may still be right, so it is judged, and the outcome says so."""
         diff = await asyncio.to_thread(self._diff)
-        if diff:
-            judgement = await self._judge(protected, baseline)
-            if judgement.verdict is Verdict.FIXED:
-                return self._succeed(judgement.reason, diff)
-            self._best = judgement, diff
+        if not diff:
+            return self._spent(f"used up: {budget}")
+        self._totals.num_attempts += 1
+        began_s = self._budget.elapsed_s
+        judgement = await self._verifier.judge(protected, baseline)
+        lasted = f"{self._budget.elapsed_s - began_s:.1f} s"
+        if judgement.verdict is Verdict.FIXED:
+            return self._succeed(f"{judgement.reason} (judged for {lasted} after {budget} were used up)", diff)
+        self._best = judgement, diff
+        return self._spent(
+            f"used up: {budget}; the last change was judged after that, for {lasted}: {judgement.reason}"
+        )
+
+    def _spent(self, reason: str) -> Outcome:
+        has_changes = bool(self._journal.changes)
         applied = self._keep_or_take_back()
-        best = self._best[1] if self._best else ""
-        return self._outcome("budget", f"used up: {budget}", best, applied=applied and bool(diff))
-
-    async def _judge(self, protected: Protected, baseline: TestReport | None) -> Judgement:
-        self._emit(RunEvent("phase", {"text": "judging the change with the tests as they were"}))
-        return await judge(self._root, self._workspace.files, protected, baseline, self._run_tests_in)
-
-    async def _run_tests_in(self, root: Path) -> TestReport | None:
-        workspace = self._workspace if root == self._root else Workspace(root)
-        config, command = self._request.config, self._command_for(root)
-        tool = RunTests(workspace, self._runner, command, config.command_s, config.observation_chars)
-        observation = await tool.run({})
-        report = observation.fields.get("report")
-        self._emit(RunEvent("tests", report_json(report, observation)))
-        return report if isinstance(report, TestReport) else None
-
-    def _command_for(self, root: Path) -> TestCommand | TestsUnavailable:
-        """The test command for a copy of the tree: paths into the tree lead into the copy, its interpreter stays."""
-        command = self._test_command
-        if root == self._root or not isinstance(command, TestCommand):
-            return command
-        program, *rest = command.argv
-        env = {
-            key: value.replace(str(self._root), str(root)) for key, value in command.env.items() if key == "PYTHONPATH"
-        }
-        argv = (program, *(word.replace(str(self._root), str(root)) for word in rest))
-        return dataclasses.replace(command, argv=argv, env={**command.env, **env})
+        return self._outcome("budget", reason, self._best[1] if self._best else "", applied=applied and has_changes)
 
     def _succeed(self, reason: str, diff: str) -> Outcome:
         if self._request.dry_run:
@@ -254,7 +247,8 @@ class FixRun:
     def _failed(self, why_no_patch: str = "no change of the model reached the tests") -> Outcome:
         applied = self._keep_or_take_back()
         if self._best is None:
-            return self._outcome("no_patch", why_no_patch, "", applied=False)
+            refused = f"; refused was a change of {self._refused}" if self._refused else ""
+            return self._outcome("no_patch", why_no_patch + refused, "", applied=False)
         judgement, diff = self._best
         return self._outcome(ending_of(judgement.verdict), judgement.reason, diff, applied=applied)
 
@@ -266,20 +260,29 @@ class FixRun:
 
     def _take_back(self) -> None:
         result = self._journal.restore()
+        self._failed_to_restore = result.failed
         left = [*result.kept, *result.failed]
-        self._left_alone.extend(path for path in left if path not in self._left_alone)
         if result.restored or left:
             self._emit(RunEvent("restored", {"paths": list(result.restored), "left_alone": left}))
 
+    def _warn(self, text: str) -> None:
+        self._emit(RunEvent("warning", {"text": text}))
+
+    def _mixed(self) -> list[str]:
+        failed = [f"could not be put back: {path}; qcn-agent undo tries again" for path in self._failed_to_restore]
+        return [*mixed_warnings(self._journal), *failed]
+
     def _outcome(self, ending: Ending, reason: str, diff: str, *, applied: bool) -> Outcome:
         self._totals.elapsed_s = self._budget.elapsed_s
+        by_tests = self._test_command.warning if isinstance(self._test_command, TestCommand) else ""
         return Outcome(
             ending,
             reason,
             diff,
             applied,
             self._journal.run_id,
-            tuple(self._left_alone),
+            (*self._journal.mixed(), *self._failed_to_restore),
+            tuple(text for text in (by_tests, *self._mixed()) if text),
             dataclasses.replace(self._totals),
         )
 
@@ -293,31 +296,6 @@ class FixRun:
             temperature *= min(MAX_HEAT, 1 + HEATING * free_in_a_row)
         seed = self._request.seed * 1_000_003 + tries
         return SamplingParams(temperature, chosen.top_k, chosen.top_p, seed=seed & 0x7FFFFFFF)
-
-
-def _why_no_tests(baseline: TestReport) -> str:
-    if baseline.exit_code in (0, NO_TESTS_COLLECTED):
-        return "no tests found: nothing can be proven here"
-    last = next((line for line in reversed(baseline.output.splitlines()) if line.strip()), "")
-    limits = "only part of your environment is passed on; --tests 'KEY=value pytest' sets a variable"
-    return f"the tests can't be run (exit code {baseline.exit_code}): {last.strip()} ({limits})"
-
-
-def report_json(report: object, observation: Observation) -> dict[str, object]:
-    """A test run as an event carries it."""
-    if not isinstance(report, TestReport):
-        return {"ran": False, "reason": str(observation.fields.get("reason", ""))}
-    return {
-        "ran": True,
-        "green": report.is_green,
-        "num_passed": report.num_passed,
-        "num_failed": report.num_failed,
-        "num_errors": report.num_errors,
-        "timed_out": report.timed_out,
-        "exit_code": report.exit_code,
-        "command": report.command,
-        "failures": [[failure.test_id, failure.message] for failure in report.failures[:5]],
-    }
 
 
 def _tool_shape(tool: Tool) -> ToolShape:

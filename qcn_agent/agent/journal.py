@@ -7,27 +7,30 @@
         blobs/<sha256>   the bytes as found
 
 A file is put back only if its bytes are ones that we wrote; whatever a person changed meanwhile stays and is reported.
+How long journals are kept says `pruning.py`.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import itertools
 import json
 import os
-import shutil
 import stat
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from qcn_agent import paths
-from qcn_agent.errors import JournalError
+from qcn_agent.errors import DamagedJournalError, JournalError, LiveRunError
 from qcn_tools.base import ChangedMeanwhileError
-from qcn_tools.workspace import AtomicWriter
+from qcn_tools.workspace import AtomicWriter, PathRefused
 
-MAX_JOURNALS = 200
 ABANDONED = '{"abandoned": true}'  # the change before this line never reached its file
+State = Literal["found", "ours", "foreign"]
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,16 @@ class Journal:
         self._writer = AtomicWriter(workspace)
         self._changes = _read_changes(folder / "changes.jsonl")
         self._lock: int | None = None
+        self._left_alone: dict[str, Path | None] = {}
 
     @classmethod
     def create(cls, workspace: Path, issue: str, run_id: str = "") -> "Journal":
         """Start a journal for a run in `workspace` (absolute). `run_id` must be new; empty: one is made."""
-        _forget_old()
         folder = journals_dir() / (run_id or new_run_id())
         folder.mkdir(mode=0o700)
         (folder / "blobs").mkdir(mode=0o700)
         about = {"workspace": str(workspace), "issue": issue[:2000], "started": time.time()}
-        (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
+        _append_synced(folder / "run.json", json.dumps(about))
         journal = cls(folder, workspace)
         journal._lock = _take_lock(folder)
         return journal
@@ -143,6 +146,18 @@ class Journal:
         same = {path: sha for path, sha in last.items() if sha != self._first(path).before}
         return _sha(json.dumps(sorted(same.items())).encode())
 
+    def mixed(self) -> dict[str, Path | None]:
+        """Files that hold what somebody else saved after a change of ours, be it on record or just taken back.
+
+        Each with the copy of what the run found; None where it found no file.
+        """
+        paths = dict.fromkeys(change.path for change in self._changes)
+        return {path: self._copy(path) for path in paths if self._state_now(path) == "foreign"} | self._left_alone
+
+    def is_in_tree(self) -> bool:
+        """Whether a file still holds what this run wrote, so that it can be taken back."""
+        return any(self._state_now(change.path) == "ours" for change in self._changes)
+
     def restore(self) -> Restored:
         """Put every file back as found, unless someone else changed it meanwhile, and start afresh.
 
@@ -158,6 +173,9 @@ class Journal:
                 kept.append(path)
             except (OSError, JournalError) as error:
                 failed[path] = str(error)
+            except PathRefused as refusal:
+                failed[path] = refusal.reason
+        self._left_alone = {path: self._copy(path) for path in kept} | self._left_alone
         for change in reversed(self._changes):
             for folder in change.created_dirs:
                 _remove_if_empty(self.workspace / folder)
@@ -175,16 +193,32 @@ class Journal:
     def _first(self, path: str) -> Change:
         return next(change for change in self._changes if change.path == path)
 
+    def _copy(self, path: str) -> Path | None:
+        before = self._first(path).before
+        return self.folder / "blobs" / before if before else None
+
+    def _state(self, relative: str, data: bytes | None) -> State:
+        """Whose `data`, the bytes of a changed file, are; someone else's, too, if they wrote between two changes."""
+        history = [change for change in self._changes if change.path == relative]
+        now = _sha(data) if data is not None else None
+        if any(later.before != earlier.after for earlier, later in itertools.pairwise(history)):
+            return "foreign"
+        if now == history[0].before:
+            return "found"
+        return "ours" if now in {change.after for change in history} else "foreign"
+
+    def _state_now(self, relative: str) -> State:
+        try:
+            return self._state(relative, _read(self.workspace / relative))
+        except OSError:
+            return "foreign"
+
     def _restore_one(self, relative: str) -> bool:
         path, first = self.workspace / relative, self._first(relative)
-        history = [change for change in self._changes if change.path == relative]
-        foreign = any(later.before != earlier.after for earlier, later in itertools.pairwise(history))
-        data = path.read_bytes() if path.is_file() and not path.is_symlink() else None
-        now = _sha(data) if data is not None else None
-        if now == first.before and not foreign:
-            return True  # nothing to do; also after a crash between record and write
-        if foreign or now not in {change.after for change in history}:
-            return False
+        data = _read(path)
+        state = self._state(relative, data)
+        if state != "ours":
+            return state == "found"  # nothing to do; also after a crash between record and write
         if first.before is None:
             path.unlink()
             return True
@@ -206,9 +240,7 @@ class Journal:
     def _blob(self, sha: str) -> bytes:
         data = (self.folder / "blobs" / sha).read_bytes()
         if _sha(data) != sha:
-            raise JournalError(
-                f"journal {self.run_id}: the saved copy {sha[:12]} is damaged", hint="restore it by hand"
-            )
+            raise DamagedJournalError(f"journal {self.run_id}: the saved copy {sha[:12]} is damaged")
         return data
 
 
@@ -224,35 +256,58 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
 
 
-def latest(workspace: Path) -> Journal | None:
-    """The newest journal of `workspace` that still has something to take back.
+def latest(*workspaces: Path) -> Journal | None:
+    """The newest journal of these workspaces that still has something to take back.
 
-    Raises JournalError when its run is still going on, or when it is damaged.
+    Raises LiveRunError when its run is still going on; DamagedJournalError when it is damaged, or when there is none
+    but one that does not say any more what it belongs to.
     """
+    nameless = None
     for folder in sorted(journals_dir().iterdir(), reverse=True):
-        if _is_of(folder, workspace):
+        workspace = workspace_of(folder)
+        if not has_changes(folder):
+            continue
+        if workspace in workspaces:
             return _open_ended(folder, workspace)
+        nameless = folder if workspace is None and nameless is None else nameless
+    if nameless is not None:
+        raise _damaged(nameless, "it does not say any more which project it is of; no other one is of this project")
     return None
 
 
 def find(run_id: str, workspace: Path) -> Journal | None:
     """The journal of one run, if it has something to take back. Raises like `latest`."""
     folder = journals_dir() / run_id
-    return _open_ended(folder, workspace) if _is_of(folder, workspace) else None
+    return _open_ended(folder, workspace) if workspace_of(folder) == workspace and has_changes(folder) else None
 
 
-def _is_of(folder: Path, workspace: Path) -> bool:
+def workspace_of(folder: Path) -> Path | None:
+    """The workspace that a journal is of; None when it does not say."""
     try:
-        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return about.get("workspace") == str(workspace) and (folder / "changes.jsonl").is_file()
+        return Path(json.loads((folder / "run.json").read_text(encoding="utf-8"))["workspace"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def has_changes(folder: Path) -> bool:
+    """Whether a journal has changes that were not taken back."""
+    return (folder / "changes.jsonl").is_file()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a run that is over from being taken back or removed by others. Raises LiveRunError when it is not over."""
+    lock = _take_lock(folder)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _open_ended(folder: Path, workspace: Path) -> Journal:
     """The journal in `folder`, whose run must be over."""
-    os.close(_take_lock(folder))
-    return Journal(folder, workspace)
+    with locked(folder):
+        return Journal(folder, workspace)
 
 
 def _take_lock(folder: Path) -> int:
@@ -260,9 +315,9 @@ def _take_lock(folder: Path) -> int:
     lock = os.open(folder / "live", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(lock)
-        raise JournalError(f"the run {folder.name} is still going on", hint="wait, or stop it with Ctrl-C") from error
+        raise LiveRunError(f"the run {folder.name} is still going on", hint="wait, or stop it with Ctrl-C") from error
     return lock
 
 
@@ -270,7 +325,7 @@ def _read_changes(log: Path) -> list[Change]:
     if not log.is_file():
         return []
     changes: list[Change] = []
-    lines = log.read_text(encoding="utf-8").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
@@ -281,13 +336,20 @@ def _read_changes(log: Path) -> list[Change]:
         except (ValueError, TypeError, KeyError, IndexError) as error:
             if number == len(lines):
                 break  # cut off by a crash before its file was touched
-            raise JournalError(f"{log}: line {number} is damaged", hint="restore the files by hand") from error
+            raise _damaged(log.parent, f"line {number} of changes.jsonl can't be read") from error
     return changes
 
 
-def _forget_old() -> None:
-    for folder in sorted(journals_dir().iterdir())[:-MAX_JOURNALS]:
-        shutil.rmtree(folder, ignore_errors=True)
+def _damaged(folder: Path, why: str) -> DamagedJournalError:
+    return DamagedJournalError(
+        f"the journal of the run {folder.name} is damaged: {why}",
+        hint=f"copies of the files as they were lie in {folder / 'blobs'}: put them back by hand, "
+        f"then remove {folder} to get at the runs before it",
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
 
 
 def _missing_parents(path: Path) -> list[Path]:

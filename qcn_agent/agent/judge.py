@@ -3,12 +3,12 @@
 import asyncio
 import enum
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from qcn_agent.agent.protected import Protected
+from qcn_tools.process import private_tmp
 from qcn_tools.report import TestReport
 
 
@@ -106,8 +106,8 @@ async def judge(
         changed = await asyncio.to_thread(protected.changed, root)  # a test run may rewrite the tests themselves
         if not changed or judgement.verdict is not Verdict.FIXED:
             return judgement
-    with tempfile.TemporaryDirectory(prefix="qcn-judge-") as folder:
-        copy = Path(folder) / root.name
+    async with private_tmp("judge") as folder:
+        copy = folder / root.name
         if not await asyncio.to_thread(_copy_with_originals, root, copy, files, protected):
             return Judgement(Verdict.UNPROVEN, f"tests or their configuration were changed: {_some(changed)}")
         original = compare(baseline, await run_tests(copy))

@@ -34,6 +34,13 @@ class Budget:
         """Seconds left, never negative."""
         return max(0.0, self.wall_s - self.elapsed_s)
 
+    def judging_s(self, command_s: float) -> float:
+        """Seconds that judging may still take, never negative: the rest of the time, and the limit of one command.
+
+        So a run lasts at most `wall_s + command_s`, however often the tests run to judge it.
+        """
+        return max(0.0, self.wall_s - self.elapsed_s + command_s)
+
     @property
     def remaining_tokens(self) -> int:
         """Tokens that may still be generated, never negative."""

@@ -26,7 +26,11 @@ class Totals:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a run. `diff` is the best patch; `applied` says whether the tree holds it now."""
+    """The end of a run. `diff` is the best patch; `applied` says whether the tree holds it now.
+
+    `left_alone` are the files that hold what somebody else saved during the run; `warnings` say what to do about them,
+    and whatever else the user must know to judge the result.
+    """
 
     ending: Ending
     reason: str
@@ -34,6 +38,7 @@ class Outcome:
     applied: bool = False
     run_id: str = ""
     left_alone: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     totals: Totals = field(default_factory=Totals)
 
     @property
@@ -43,7 +48,8 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, for the wire and for `--json`."""
-        return {**asdict(self), "left_alone": list(self.left_alone), "exit_code": self.exit_code}
+        lists = {"left_alone": list(self.left_alone), "warnings": list(self.warnings)}
+        return {**asdict(self), **lists, "exit_code": self.exit_code}
 
 
 def ending_of(verdict: Verdict) -> Ending:

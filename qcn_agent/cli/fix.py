@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qcn_agent import config, paths
+from qcn_agent.cli.model import given_model
+from qcn_agent.cli.project import given_project
 from qcn_agent.errors import DaemonDiedError, JournalError, QcnError, UsageError
 from qcn_tools.environment import allowed_env
 
 if TYPE_CHECKING:
     from qcn_agent.agent.journal import Journal
+    from qcn_agent.daemon.client import Client
 
 
 @click.command("fix")
 @click.argument("issue")
-@click.option("--workspace", type=click.Path(path_type=Path), default=".", help="The project. Default: here.")
-@click.option(
-    "--model", type=click.Path(path_type=Path), help="GGUF file. Default: what the daemon has, else qcn-mini."
-)
+@click.option("--workspace", metavar="DIR", help="The project. Default: the one that this folder is in.")
+@click.option("--model", metavar="PATH", help="GGUF file. Default: what the daemon has, else qcn-mini.")
 @click.option("--tests", metavar="CMD", help="Test command. Default: pytest in the project's environment.")
 @click.option("--dry-run", is_flag=True, help="Show the patch, leave the tree as it is.")
 @click.option("--keep", is_flag=True, help="Keep the last patch even if the tests are red.")
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, events as JSON lines on stderr.")
 def command(
     issue: str,
-    workspace: Path,
-    model: Path | None,
+    workspace: str | None,
+    model: str | None,
     tests: str | None,
     dry_run: bool,
     keep: bool,
@@ -51,53 +52,93 @@ def command(
 
     The tests run first; the change counts as a fix when a red test turns green and none turns red, judged with the
     tests as they were. A run that fails leaves the tree as it was.
+
+    The project is the nearest folder, from here up to the root of the git repository, with a pyproject.toml, setup.py,
+    setup.cfg, pytest.ini or tox.ini, else that root, else this folder.
     """
-    root = workspace.expanduser().resolve()
-    if not root.is_dir():
-        raise UsageError(f"there is no folder {root}", hint="name the project with --workspace")
-    flags = {"fix.tests": tests, "fix.max_steps": max_steps, "fix.max_attempts": max_attempts}
-    settings = config.load(user_file=paths.config_file(), project_file=root / config.PROJECT_FILE, flags=flags)
-    order = {
-        "workspace": str(root),
-        "issue": read_issue(issue),
-        "env": allowed_env(os.environ),
-        "fix": dataclasses.asdict(settings.fix),
-        "model": str(model.expanduser().resolve()) if model else "",
-        "seed": seed,
-        "keep": keep,
-        "dry_run": dry_run,
-        "unsandboxed": unsandboxed,
-    }
+    warnings: list[str] = []
     try:
-        return _run(order, settings.model.path, as_json=as_json)
+        project = given_project(workspace)
+        flags = {"fix.tests": tests, "fix.max_steps": max_steps, "fix.max_attempts": max_attempts}
+        project_file = project.root / config.PROJECT_FILE
+        settings = config.load(user_file=paths.config_file(), project_file=project_file, flags=flags)
+        order = {
+            "workspace": str(project.root),
+            "issue": read_issue(issue),
+            "env": allowed_env(os.environ),
+            "fix": dataclasses.asdict(settings.fix),
+            "model": given_model(model),
+            "seed": seed,
+            "keep": keep,
+            "dry_run": dry_run,
+            "unsandboxed": unsandboxed,
+        }
+        return _run(order, settings.model.path, project.why, warnings, as_json=as_json)
     except QcnError as error:
         if not as_json:
             raise
-        failure = {"ending": "error", "reason": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        ending = "interrupted" if isinstance(error, InterruptedRunError) else "error"
+        failure: dict[str, Any] = {"ending": ending, "reason": str(error), "hint": error.hint, "warnings": warnings}
+        failure["exit_code"] = error.exit_code
         click.echo(json.dumps({"kind": "error", "data": failure}), err=True)
         click.echo(json.dumps(failure, indent=2))
         return error.exit_code
 
 
-def _run(order: dict[str, Any], model_path: str, *, as_json: bool) -> int:
+class InterruptedRunError(QcnError):
+    """The user has stopped the run; says what became of the tree."""
+
+    exit_code = 130
+
+
+def _run(order: dict[str, Any], model_path: str, why_here: str, warnings: list[str], *, as_json: bool) -> int:
+    """Do it and show it. `warnings` collects what was warned of, for an end without an outcome."""
     from qcn_agent.agent import journal
     from qcn_agent.cli.view import make_view
     from qcn_agent.daemon import client
 
     order["run_id"] = journal.new_run_id()
     with make_view(as_json=as_json, issue=order["issue"]) as view:
+
+        def show(_: str, event: dict[str, Any]) -> None:
+            warnings.extend([event["data"]["text"]] if event["kind"] == "warning" else [])
+            view.show(event)
+
+        if why_here:
+            view.show({"kind": "note", "data": {"text": why_here}})
         view.say("connecting to the daemon")
         with client.connect(view.say, model_path) as connection:
             try:
-                outcome = connection.request("qcn/fix", order, lambda _, event: view.show(event))
+                outcome = connection.request("qcn/fix", order, show)
             except DaemonDiedError as error:
                 raise DaemonDiedError(f"{error}\n{take_back(order)}", hint=error.hint) from error
-            except KeyboardInterrupt:
-                state = "what was changed stays" if order["keep"] else "your tree is as it was"
-                click.echo(f"\ninterrupted; {state}", err=True)
+            except KeyboardInterrupt as interrupt:
+                for method, event in connection.missed:
+                    show(method, event)
+                raise InterruptedRunError(f"interrupted; {_tree_after(connection, order)}") from interrupt
+            except OSError:  # the view can't show any more what it hears
+                click.echo("\n".join(_tree_warnings(connection)), err=True, nl=bool(_tree_warnings(connection)))
                 raise
-    view.finish(outcome)
+    try:
+        view.finish({**outcome, "workspace": order["workspace"]})
+    except OSError:  # nobody has heard how it ended, so it ends like an interrupted run
+        take_back(order)
+        raise
     return int(outcome["exit_code"])
+
+
+def _tree_after(connection: "Client", order: Mapping[str, Any]) -> str:
+    """What became of the tree when a run was interrupted."""
+    if not connection.is_confirmed:
+        return f"the daemon has not confirmed it. {take_back(order)}"
+    if order["keep"]:
+        return "what was changed stays; qcn-agent undo takes it back"
+    return "your tree is as it was" + (", but for the files of the warnings" if _tree_warnings(connection) else "")
+
+
+def _tree_warnings(connection: "Client") -> list[str]:
+    """What the daemon had to warn of while it put the tree back."""
+    return [event["data"]["text"] for _, event in connection.missed if event["kind"] == "warning"]
 
 
 def take_back(order: Mapping[str, Any], patience_s: float = 5.0) -> str:
@@ -105,6 +146,8 @@ def take_back(order: Mapping[str, Any], patience_s: float = 5.0) -> str:
 
     `patience_s`: how long the run may still seem to live, while the kernel clears away or the daemon puts back itself.
     """
+    from qcn_agent.agent.mixed import mixed_warnings
+
     if order["keep"]:
         return "What it had changed is still there; qcn-agent undo takes it back."
     try:
@@ -113,14 +156,12 @@ def take_back(order: Mapping[str, Any], patience_s: float = 5.0) -> str:
             return "It had changed nothing, or has put it back."
         with contextlib.closing(last):
             result = last.restore()
+            warnings = mixed_warnings(last)
     except (JournalError, OSError) as error:
         return f"Nothing was put back: {error}. Try: qcn-agent undo"
-    parts = [f"Put back from the journal: {', '.join(result.restored) or 'nothing'}"]
-    if result.kept:
-        parts.append(f"left alone, because they were changed since: {', '.join(result.kept)}")
-    if result.failed:
-        parts.append(f"could not be put back: {', '.join(result.failed)}")
-    return "; ".join(parts)
+    parts = [f"Put back from the journal: {', '.join(result.restored) or 'nothing'}", *warnings]
+    parts += [f"could not be put back: {path}; qcn-agent undo tries again" for path in result.failed]
+    return "\n".join(parts)
 
 
 def _find_journal(run_id: str, workspace: Path, patience_s: float) -> "Journal | None":
@@ -137,12 +178,15 @@ def _find_journal(run_id: str, workspace: Path, patience_s: float) -> "Journal |
 
 
 def read_issue(text: str) -> str:
-    """The issue itself, from an argument, a file (@FILE) or standard input (-). Raises UsageError."""
+    """The issue itself, from an argument, a file (@FILE) or standard input (-). Raises UsageError, also for none."""
     try:
         if text == "-":
-            return sys.stdin.read()
-        if text.startswith("@"):
-            return Path(text[1:]).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"can't read the issue: {error}") from error
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).expanduser().read_text(encoding="utf-8")
+    except (OSError, RuntimeError, ValueError) as error:  # also what is not UTF-8, and a ~user that nobody is
+        hint = "ISSUE is text, @FILE with a text file in UTF-8, or - for standard input"
+        raise UsageError(f"can't read the issue: {error}", hint=hint) from error
+    if not text.strip():
+        raise UsageError("the issue is empty", hint="say in a sentence what is wrong")
     return text

@@ -1,13 +1,15 @@
 """The command group, and the one place where an error becomes a line on the terminal and an exit code."""
 
+import contextlib
 import importlib
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
 from qcn_agent import __version__
+from qcn_agent.cli.text import visible
 from qcn_agent.errors import QcnError
 
 COMMANDS = {  # name → the line in --help; the module of the same name holds the command
@@ -17,11 +19,33 @@ COMMANDS = {  # name → the line in --help; the module of the same name holds t
     "stop": "Stop the daemon.",
     "undo": "Take back what the last run changed, byte by byte.",
 }
-INTERRUPTED = 130
+INTERRUPTED, NOBODY_READS = 130, 141  # as a shell counts SIGINT and SIGPIPE
+
+
+class OutputClosedError(Exception):
+    """Whoever read our output went away. Not a BrokenPipeError, as click would make exit code 1 of that."""
+
+
+@contextlib.contextmanager
+def _noticing_a_closed_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosedError from error
 
 
 class LazyGroup(click.Group):
     """Imports a command when it is called; `--help` needs none of them."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click does, with OutputClosedError."""
+        with _noticing_a_closed_output():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, with OutputClosedError."""
+        with _noticing_a_closed_output():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order of COMMANDS."""
@@ -46,12 +70,12 @@ def cli() -> None:
     """A coding agent that runs on your own machine.
 
     \b
-    qcn-agent fix "clamp returns the wrong bound"     in the project's folder
+    qcn-agent fix "clamp returns the wrong bound"     in a folder of the project
     qcn-agent fix @issue.md --workspace ~/project
     qcn-agent undo                                    take it back
 
     Exit codes: 0 fixed and green, 1 a patch that is unproven or red, 2 usage, 3 no patch, 4 budget used up,
-    5 no sandbox, 6 daemon, 130 interrupted.
+    5 no sandbox, 6 daemon, 130 interrupted, 141 nobody reads the output.
     """
 
 
@@ -69,13 +93,19 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return 2
     except QcnError as error:
-        click.echo(f"qcn-agent: {error}", err=True)
-        if error.hint:
-            click.echo(f"  → {error.hint}", err=True)
+        say_error(error)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except (OutputClosedError, BrokenPipeError):
+        for descriptor in (1, 2):  # what is still buffered goes nowhere, without a word at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        return NOBODY_READS
     except OSError as error:
-        click.echo(f"qcn-agent: {error}", err=True)
+        click.echo(f"qcn-agent: {visible(str(error))}", err=True)
         return 1
+
+
+def say_error(error: QcnError) -> None:
+    """What went wrong and what to do next, on stderr."""
+    click.echo(f"qcn-agent: {visible(str(error))}", err=True)
+    if error.hint:
+        click.echo(f"  → {visible(error.hint)}", err=True)

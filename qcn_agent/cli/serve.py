@@ -4,27 +4,25 @@ import asyncio
 import logging
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from qcn_agent import config, paths
-from qcn_agent.errors import DaemonError, ModelNotFoundError
+from qcn_agent.cli.model import given_model
+from qcn_agent.errors import DaemonError
 
 
 @click.command("serve")
 @click.option("--foreground", is_flag=True, help="Stay in the terminal and log to stderr.")
-@click.option("--model", type=click.Path(path_type=Path), help="GGUF to load. Default: model.path, else qcn-mini.")
-def command(foreground: bool, model: Path | None) -> int:
+@click.option("--model", metavar="PATH", help="GGUF to load. Default: model.path, else qcn-mini.")
+def command(foreground: bool, model: str | None) -> int:
     """Start the daemon that hosts the model for all editors and terminals.
 
     You rarely need this: `fix` starts it by itself. It ends when idle (see daemon.idle_exit_s).
     """
-    flags = {"model.path": str(model.expanduser().resolve()) if model else None}
+    flags = {"model.path": given_model(model) or None}
     settings = config.load(user_file=paths.config_file(), flags=flags)
-    if model is not None and not model.expanduser().exists():
-        raise ModelNotFoundError(f"there is no {model}", hint="name a GGUF file, or leave --model out for qcn-mini")
     return run_here(settings) if foreground else start_apart(settings, flags["model.path"] or "")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from qcn_agent.cli.text import visible
 from qcn_agent.daemon import client
 
 
@@ -18,7 +19,7 @@ def command(as_json: bool) -> int:
         return 6
     with connection:
         status = {"running": True, **connection.request("qcn/status", {})}
-    click.echo(json.dumps(status, indent=2) if as_json else "\n".join(_lines(status)))
+    click.echo(json.dumps(status, indent=2) if as_json else "\n".join(visible(_lines(status))))
     return 0
 
 
@@ -32,8 +33,12 @@ def _lines(status: dict[str, Any]) -> list[str]:
 
 
 def _model_lines(model: dict[str, Any]) -> list[str]:
-    if model["state"] != "loaded":
-        return [f"model    {model['state']}: {model['path']}"]
+    if model["state"] == "failed":
+        return [f"model    could not be loaded: {model['reason']}", f"         → {model['hint']}"]
+    if model["state"] == "none":
+        return [f"model    none yet; the next fix loads {model['path']}"]
+    if model["state"] == "loading":
+        return [f"model    loading {model['path']}"]
     counted = model["num_evaluated_tokens"] + model["num_reused_tokens"]
     reused = model["num_reused_tokens"] / counted if counted else 0.0
     return [

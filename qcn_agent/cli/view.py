@@ -1,10 +1,11 @@
 """What a person sees of a run: a live view in a terminal, plain lines elsewhere, JSON lines for programs.
 
 What comes from a repository or a model may hold control characters, which would act on the terminal: `visible` is
-applied where a text enters a view that is read by people, and nowhere else.
+applied where a text enters a view that is read by people.
 """
 
 import contextlib
+import errno
 import json
 import sys
 import time
@@ -17,6 +18,8 @@ from rich.markup import escape
 from rich.syntax import Syntax
 from rich.text import Text
 
+from qcn_agent.cli.text import first_line, visible
+
 TITLES = {
     "fixed": "[bold green]FIXED[/]",
     "unproven": "[bold yellow]UNPROVEN[/]",
@@ -24,8 +27,6 @@ TITLES = {
     "no_patch": "[bold red]NO PATCH[/]",
     "budget": "[bold red]BUDGET USED UP[/]",
 }
-_C0 = {code: f"^{chr(code ^ 0x40)}" for code in (*range(0x20), 0x7F) if chr(code) not in "\n\t"}
-_CONTROLS = _C0 | dict.fromkeys(range(0x80, 0xA0), "\ufffd")
 
 
 class View(Protocol):
@@ -47,10 +48,18 @@ def make_view(*, as_json: bool, issue: str) -> Iterator[View]:
     if as_json:
         yield JsonView()
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = PipeConsole(highlight=False, soft_wrap=True)
     console.print(f"[bold]issue[/]    {escape(first_line(visible(issue)))}")
     with LiveLine(console) as line:
         yield LineView(console, line)
+
+
+class PipeConsole(Console):
+    """A console whose reader may go away, as `head` does: that is an error for the caller and no exit from here."""
+
+    def on_broken_pipe(self) -> None:
+        """Raises BrokenPipeError again."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads any more")
 
 
 class JsonView:
@@ -66,7 +75,7 @@ class JsonView:
 
     def finish(self, outcome: dict[str, Any]) -> None:
         """The outcome, indented."""
-        print(json.dumps(outcome, indent=2))
+        print(json.dumps(outcome, indent=2), flush=True)
 
 
 class LiveLine:
@@ -123,10 +132,10 @@ class LineView:
             parts += ["", Syntax(outcome["diff"], "diff", theme="ansi_dark", background_color="default")]
         parts += ["", f"{TITLES[outcome['ending']]}  {escape(outcome['reason'])}"]
         if outcome["diff"]:
-            state = "in your tree; qcn-agent undo takes it back" if outcome["applied"] else "not in your tree"
+            but = ", but not the files of the warnings" if outcome["left_alone"] else ""
+            state = f"in your tree; qcn-agent undo takes it back{but}" if outcome["applied"] else "not in your tree"
             parts.append(f"[dim]the patch is {state}[/]")
-        if outcome["left_alone"]:
-            parts.append(f"[yellow]left alone, changed by someone else:[/] {escape(', '.join(outcome['left_alone']))}")
+        parts += [f"[bold yellow]warning[/]  [yellow]{escape(text)}[/]" for text in outcome["warnings"]]
         parts.append(f"[dim]{_cost(outcome['totals'])}[/]")
         self._console.print(Group(*parts))
 
@@ -155,6 +164,9 @@ class LineView:
 
     def _show_note(self, data: dict[str, Any]) -> None:
         self._print("note", data["text"], "dim")
+
+    def _show_warning(self, data: dict[str, Any]) -> None:
+        self._print("warning", data["text"], "yellow")
 
     def _show_text(self, data: dict[str, Any]) -> None:
         self._prose += data["text"]
@@ -187,24 +199,6 @@ class LineView:
             f"{speed:,.0f} tokens/s  {self._totals['num_generated_tokens']:,} generated"
             f"  {self._totals['num_reused_tokens']:,} reused"
         )
-
-
-def visible(value: Any) -> Any:
-    """`value` with every control character in its texts made visible, but newlines and tabs: `^[` for escape.
-
-    Texts are found in lists, tuples and dictionaries at any depth; CRLF becomes a newline.
-    """
-    if isinstance(value, str):
-        return value.replace("\r\n", "\n").translate(_CONTROLS)
-    if isinstance(value, dict):
-        return {visible(key): visible(entry) for key, entry in value.items()}
-    return [visible(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def first_line(text: str) -> str:
-    """The first line that says something, cut to a terminal's width."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= 100 else line[:99] + "…"
 
 
 def _cost(totals: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from qcn_agent.errors import DaemonDiedError, DaemonError, QcnError, UsageError
 
 START_TIMEOUT_S = 30.0
 REQUEST_CANCELLED = -32800  # LSP
+_POLL_S = 0.02
 MAX_LOG_BYTES = 8 << 20
 _STOP = "qcn-agent stop, then try again"
 Notify = Callable[[str, Any], None]
@@ -26,7 +27,11 @@ class NobodyListensError(DaemonError):
 
 
 class Client:
-    """One connection. One request at a time; notifications that come meanwhile go to `on_notification`."""
+    """One connection. One request at a time; notifications that come meanwhile go to `on_notification`.
+
+    When a request was interrupted: `missed` holds those (method, params) that came between that and its confirmation,
+    `is_confirmed` whether there was one.
+    """
 
     def __init__(self, connection: socket.socket, frames: wire.FrameReader, pid: int, version: str) -> None:
         self._socket = connection
@@ -34,19 +39,22 @@ class Client:
         self._next_id = 0
         self.pid = pid
         self.version = version
+        self.missed: list[tuple[str, Any]] = []
+        self.is_confirmed = False
 
     def request(self, method: str, params: Any, on_notification: Notify | None = None) -> Any:
         """Send a request and wait for its result.
 
         Raises QcnError with the daemon's own message, hint and exit code; DaemonDiedError when the connection is lost
-        meanwhile. KeyboardInterrupt cancels the request, waits until the daemon has confirmed it, and is raised again.
+        meanwhile. KeyboardInterrupt, and an OSError of `on_notification`, which can't show any more what it hears,
+        cancel the request, wait until the daemon has confirmed it, and are raised again.
         """
         self._next_id += 1
         request_id = self._next_id
         self._send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         try:
             answer = self._wait(request_id, on_notification)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError):
             self._cancel(request_id)
             raise
         self._frames.drop()
@@ -86,9 +94,10 @@ class Client:
         try:
             self._send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
             self._socket.settimeout(10.0)
-            self._wait(request_id, None)
+            self._wait(request_id, lambda method, params: self.missed.append((method, params)))
             self._frames.drop()
             self._socket.settimeout(None)
+            self.is_confirmed = True
         except DaemonError:
             pass  # whoever interrupts does not care how it ends
 
@@ -174,6 +183,21 @@ def wait_until_gone(timeout_s: float = 15.0) -> None:
 
 
 def _start_daemon(model_path: str) -> Client:
+    """A connection to a new daemon, or to one that somebody else has started meanwhile.
+
+    One that is just ending has the lock, but does not listen any more: it may need seconds to unload its model.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while endpoint.is_locked():
+        if (other := _connect_if_ready()) is not None:
+            return other
+        if time.monotonic() >= deadline:
+            raise DaemonError(f"the daemon before has not ended within {START_TIMEOUT_S:.0f} s", hint=_see())
+        time.sleep(_POLL_S)
+    return _spawn_daemon(model_path)
+
+
+def _spawn_daemon(model_path: str) -> Client:
     with _fresh_log().open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "qcn_agent", "serve", "--foreground"],
@@ -221,7 +245,7 @@ def _poll(attempt: Callable[[], T | None], timeout_s: float, failure: str) -> T:
     while time.monotonic() < deadline:
         if result := attempt():
             return result
-        time.sleep(0.02)
+        time.sleep(_POLL_S)
     raise DaemonError(f"{failure} within {timeout_s:.0f} s", hint=_see())
 
 
@@ -230,7 +254,8 @@ def _result(message: dict[str, Any]) -> Any:
     if error is None:
         return message.get("result")
     if error.get("code") == REQUEST_CANCELLED:  # not by us: we would not be waiting
-        raise DaemonError("the daemon was stopped; your tree is as it was")
+        said = "the daemon was stopped; the tree is as it was found, but for --keep and what was warned of"
+        raise DaemonError(said, hint="try again")
     data = error.get("data") or {}
     kind = UsageError if data.get("exit_code") == 2 else QcnError
     raised = kind(str(error.get("message", "the daemon failed")), hint=str(data.get("hint", "")))

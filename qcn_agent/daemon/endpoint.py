@@ -6,6 +6,7 @@ daemon.token  256 bits, 0600; the command jail can't read it
 daemon.log    what the daemon and llama.cpp have to say
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -19,8 +20,10 @@ from typing import IO
 
 from qcn_agent import paths
 from qcn_agent.errors import DaemonError
+from qcn_tools import scratch
 
 MAX_SOCKET_PATH = 100  # bytes; sun_path holds 108 on Linux and 104 on macOS
+_CLAIM_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,30 @@ def socket_path() -> Path:
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
         raise DaemonError(f"{folder} is not private to you", hint="remove it, or set QCN_AGENT_HOME to a short path")
     return folder / "daemon.sock"
+
+
+def take_socket() -> tuple[Path, int | None]:
+    """The path to listen on, with nothing there, and the claim on its folder if that is a temporary one.
+
+    What killed daemons have left in the temporary directory is swept first.
+    """
+    scratch.sweep()
+    path, claim = socket_path(), None
+    for _ in range(_CLAIM_TRIES if path.parent != paths.state_dir() else 0):
+        if (claim := scratch.claim(path.parent)) is not None:
+            break
+        socket_path()  # makes it again, should another daemon have swept it just now
+    path.unlink(missing_ok=True)
+    return path, claim
+
+
+def leave_socket(path: Path, claim: int | None) -> None:
+    """Take away what `take_socket` gave."""
+    path.unlink(missing_ok=True)
+    if claim is not None:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+        os.close(claim)
 
 
 def publish(endpoint: Endpoint) -> None:

@@ -13,7 +13,7 @@ from qcn_agent import gguf
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine.engine import Engine, scalar_metadata
 from qcn_agent.engine.generator import Generator
-from qcn_agent.errors import DaemonError, PromptError, RequestCancelledError, UsageError
+from qcn_agent.errors import DaemonError, PromptError, QcnError, RequestCancelledError, UsageError
 from qcn_agent.models.embedded import embedded_model_path
 from qcn_prompts import Profile, load, names
 
@@ -111,6 +111,7 @@ class ModelHost:
         self._config = config
         self._slot: Slot | None = None
         self._closed = False
+        self._failure: dict[str, str] = {}  # of the last load, if it failed: path, reason, hint
 
     @contextlib.asynccontextmanager
     async def use(self, path: str, say: Say) -> AsyncIterator[Hosted]:
@@ -138,7 +139,7 @@ class ModelHost:
         """The model's part of the status, as JSON values."""
         slot = self._slot
         if slot is None:
-            return {"state": "none", "path": str(self._wanted(""))}
+            return {"state": "none", "path": str(self._wanted(""))} | self._failure
         if slot.is_loading:
             return {"state": "loading", "path": str(slot.path)}
         hosted = slot.loading.result()
@@ -192,9 +193,12 @@ class ModelHost:
             if slot.abandoned:
                 await asyncio.to_thread(engine.close)
                 raise _unwanted(slot.path)
-        except BaseException:
+        except BaseException as error:
             self._slot = stays
+            if isinstance(error, Exception) and not isinstance(error, RequestCancelledError):
+                self._failure = _failure(slot.path, error)
             raise
+        self._failure = {}
         return Hosted(slot.path, engine, profile)
 
     def _load_engine(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> Engine:
@@ -216,6 +220,14 @@ class ModelHost:
 def _profile_of(path: Path) -> Profile:
     """The words for the model at `path`, from its header. Raises ModelError and PromptError."""
     return choose_profile(scalar_metadata(gguf.check(path)[0]))
+
+
+def _failure(path: Path, error: Exception) -> dict[str, str]:
+    """The part of the status that says which model could not be loaded, why, and what to do."""
+    hint = error.hint if isinstance(error, QcnError) else ""
+    again = "name another GGUF file (--model, or model.path in config.toml); the daemon's log says more"
+    reason = str(error) if str(path) in str(error) else f"{path}: {error}"
+    return {"state": "failed", "path": str(path), "reason": reason, "hint": hint or again}
 
 
 def _in_use(loaded: Path, wanted: Path) -> UsageError:

@@ -28,8 +28,7 @@ async def serve(services: Services, on_connection: OnConnection) -> None:
     Prints nothing; says where it listens through the endpoint files and removes them at the end.
     """
     token = endpoint.new_token()
-    path = endpoint.socket_path()
-    path.unlink(missing_ok=True)
+    path, claim = endpoint.take_socket()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -50,7 +49,7 @@ async def serve(services: Services, on_connection: OnConnection) -> None:
     finally:
         endpoint.withdraw()
         server.close()
-        path.unlink(missing_ok=True)
+        endpoint.leave_socket(path, claim)
         await services.close()
 
 

@@ -209,6 +209,80 @@ async def test_file_that_the_user_changes_meanwhile_survives(project: Path, clie
     assert outcome.left_alone == ("calc.py",)
 
 
+def saves(project: Path, text: str, then: str) -> Callable[[str], str]:
+    """A turn during which a person saves calc.py with `text` at its end."""
+
+    def turn(_: str) -> str:
+        (project / "calc.py").write_text((project / "calc.py").read_text() + text)
+        return then
+
+    return turn
+
+
+async def test_fixed_file_that_the_user_saved_is_a_warning(project: Path, client_env: Mapping[str, str]) -> None:
+    """The fix stays with the user's own lines in the same file; that undo can't separate them is said."""
+    run = Run(project, client_env, [READ, FIX, saves(project, "\nMINE = 1\n", TESTS), "done"])
+
+    outcome = await run()
+
+    assert (outcome.ending, outcome.left_alone) == ("fixed", ("calc.py",))
+    warning = outcome.warnings[0]
+    assert "calc.py was saved by somebody else" in warning
+    assert "undo can't separate" in warning
+    assert Path(warning.rpartition(": ")[2]).read_text() == CALC
+    assert outcome.to_json()["warnings"] == [warning]
+    assert "MINE = 1" in (project / "calc.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("config", "ending"),
+    [({"max_attempts": 1}, "red"), ({"max_steps": 3}, "budget")],
+)
+async def test_unfixed_file_that_the_user_saved_is_a_warning(
+    project: Path, client_env: Mapping[str, str], config: dict[str, int], ending: str
+) -> None:
+    """The other endings say it too; what the user saved is there."""
+    turns: Turns = [READ, BREAK, saves(project, "\nMINE = 1\n", TESTS)]
+
+    outcome = await Run(project, client_env, turns, config=config)()
+
+    assert (outcome.ending, outcome.left_alone) == (ending, ("calc.py",))
+    assert "calc.py was saved by somebody else" in outcome.warnings[0]
+    assert "MINE = 1" in (project / "calc.py").read_text()
+
+
+async def test_error_warns_of_a_mixed_file_as_an_event(project: Path, client_env: Mapping[str, str]) -> None:
+    """Where there is no outcome, the warning comes before the error."""
+
+    def fail(_: str) -> str:
+        (project / "calc.py").write_text("# mine\n")
+        raise RuntimeError("the engine broke")
+
+    run = Run(project, client_env, [READ, BREAK, fail])
+    with pytest.raises(RuntimeError):
+        await run()
+
+    warnings = [str(event.data["text"]) for event in run.events if event.kind == "warning"]
+    assert len(warnings) == 1
+    assert "calc.py was saved by somebody else" in warnings[0]
+    assert (project / "calc.py").read_text() == "# mine\n"
+
+
+async def test_environment_without_pytest_is_a_warning(project: Path, client_env: Mapping[str, str]) -> None:
+    """It is said at the start and in the outcome which interpreter ran the tests instead, and what to do."""
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "pyvenv.cfg").touch()
+    (project / ".venv" / "bin" / "python").symlink_to("/bin/false")
+    run = Run(project, client_env, [READ, FIX, TESTS, "done"])
+
+    outcome = await run()
+
+    assert outcome.ending == "fixed"
+    assert "pytest" in outcome.warnings[0]
+    assert f"{project}/.venv/bin/python" in outcome.warnings[0]
+    assert [event.data["text"] for event in run.events if event.kind == "warning"] == list(outcome.warnings)
+
+
 async def test_no_tests_means_unproven(tmp_path: Path, client_env: Mapping[str, str]) -> None:
     """Without a test nothing can be proven: the patch is shown, the tree stays as found, and the reason is told."""
     (tmp_path / "solo").mkdir()
@@ -269,6 +343,30 @@ async def test_model_that_only_talks_makes_no_patch(project: Path, client_env: M
     assert (outcome.ending, outcome.exit_code) == ("no_patch", 3)
 
 
+async def test_read_only_file_stays_and_the_user_hears_why(project: Path, client_env: Mapping[str, str]) -> None:
+    """The model is told, and when nothing else came of the run, so is the user."""
+    (project / "calc.py").chmod(0o444)
+    run = Run(project, client_env, [READ, FIX])
+
+    outcome = await run()
+
+    assert (outcome.ending, (project / "calc.py").read_text()) == ("no_patch", CALC)
+    assert run.kinds()[:2] == ["file", "refused"]
+    assert "refused was a change of calc.py: it is read-only" in outcome.reason
+
+
+async def test_refused_path_that_the_model_made_up_is_its_own_affair(
+    project: Path, client_env: Mapping[str, str]
+) -> None:
+    """What does not exist tells the user nothing."""
+    run = Run(project, client_env, [call("edit_file", path="../calc.py", old_string="a", new_string="b")])
+
+    outcome = await run()
+
+    assert run.kinds()[:1] == ["refused"]
+    assert outcome.reason == "no change of the model reached the tests"
+
+
 async def test_giving_up_ends_the_run(project: Path, client_env: Mapping[str, str]) -> None:
     """A model that says that it can't is not asked again and again."""
     run = Run(project, client_env, [call("finish", summary="can't be solved here")], "qwen3_coder")
@@ -294,6 +392,16 @@ async def test_patch_that_is_right_when_the_budget_ends_counts(project: Path, cl
     outcome = await Run(project, client_env, [READ, FIX], config={"max_steps": 2})()
 
     assert outcome.ending == "fixed"
+    assert "after 2 model turns were used up" in outcome.reason
+    assert outcome.totals.num_attempts == 1
+
+
+async def test_patch_that_is_wrong_when_the_budget_ends_says_so(project: Path, client_env: Mapping[str, str]) -> None:
+    """The outcome tells that the tests ran once more, how long, and what they said."""
+    outcome = await Run(project, client_env, [READ, BREAK], config={"max_steps": 2})()
+
+    assert outcome.reason.startswith("used up: 2 model turns; the last change was judged after that, for ")
+    assert "green" in outcome.reason or "red" in outcome.reason
 
 
 async def test_suite_that_hangs_is_stopped(project: Path, client_env: Mapping[str, str]) -> None:

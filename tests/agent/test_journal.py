@@ -8,7 +8,7 @@ import pytest
 
 from qcn_agent.agent import journal
 from qcn_agent.agent.journal import Journal
-from qcn_agent.errors import JournalError
+from qcn_agent.errors import DamagedJournalError, LiveRunError
 from qcn_tools.base import ChangedMeanwhileError
 from qcn_tools.workspace import PathRefused
 
@@ -132,16 +132,85 @@ def test_damaged_copy_costs_one_file_and_stays_on_record(project: Path) -> None:
     assert (project / "calc.py").read_bytes() == original
 
 
+def test_mixed_names_what_somebody_else_saved(project: Path) -> None:
+    """Before it is taken back and after: the files with foreign bytes, each with a copy of what the run found."""
+    found = (project / "calc.py").read_bytes()
+    run = Journal.create(project, "x")
+    for name in ("calc.py", "new.py", "conftest.py"):
+        write(run, project / name, b"ours")
+    assert run.mixed() == {}
+    (project / "calc.py").write_bytes(b"ours and theirs")
+    (project / "new.py").write_bytes(b"all theirs")
+    (project / "conftest.py").unlink()
+
+    before = run.mixed()
+    run.restore()
+
+    assert before == run.mixed()
+    assert list(before) == ["calc.py", "new.py", "conftest.py"]
+    assert before["calc.py"] is not None
+    assert before["calc.py"].read_bytes() == found
+    assert before["new.py"] is None
+    assert (project / "calc.py").read_bytes() == b"ours and theirs"
+
+
+def test_file_that_may_not_be_written_any_more_stops_no_other(project: Path) -> None:
+    """A person made one file read-only: it is reported, the rest is put back."""
+    run = Journal.create(project, "x")
+    write(run, project / "calc.py", b"ours")
+    write(run, project / "conftest.py", b"ours")
+    (project / "calc.py").chmod(0o444)
+
+    result = run.restore()
+
+    assert result.restored == ("conftest.py",)
+    assert "calc.py: it is read-only" in result.failed[0]
+    assert run.is_in_tree()
+
+
+def test_nameless_journal_is_damaged_unless_another_one_fits(project: Path) -> None:
+    """Without its run.json a record belongs to nobody; that is said where nothing else can be taken back."""
+    lost = Journal.create(project, "x", "20990101-000000-abcdef")
+    write(lost, project / "calc.py", b"ours")
+    (lost.folder / "run.json").write_text("")
+    lost.close()
+
+    with pytest.raises(DamagedJournalError, match="which project"):
+        journal.latest(project)
+    run = Journal.create(project, "x")
+    write(run, project / "new.py", b"ours")
+    run.close()
+    found = journal.latest(project)
+    assert found is not None
+    assert found.run_id == run.run_id
+
+
+def test_latest_of_several_workspaces_is_the_newest(project: Path, tmp_path: Path) -> None:
+    """A run in a subfolder and one in the project: the later one is meant."""
+    for number, (root, name) in enumerate(((project, "a.py"), (project / "tests", "b.py"))):
+        run = Journal.create(root, "x", f"20260101-00000{number}-abcdef")
+        write(run, root / name, b"1")
+        run.close()
+
+    newest, only = journal.latest(project, project / "tests"), journal.latest(project)
+
+    assert newest is not None
+    assert newest.workspace == project / "tests"
+    assert only is not None
+    assert only.workspace == project
+
+
 def test_damaged_line_is_an_error(project: Path) -> None:
-    """A record that can't be trusted says so instead of writing nonsense."""
+    """A record that can't be trusted says so, and where the copies are, instead of writing nonsense."""
     run = Journal.create(project, "x")
     write(run, project / "calc.py", b"ours")
     log = run.folder / "changes.jsonl"
     log.write_text("not json\n" + log.read_text())
     run.close()
 
-    with pytest.raises(JournalError, match="line 1"):
+    with pytest.raises(DamagedJournalError, match="line 1") as caught:
         journal.latest(project)
+    assert str(run.folder / "blobs") in caught.value.hint
 
 
 def test_write_on_top_of_something_else_is_refused(project: Path) -> None:
@@ -178,9 +247,9 @@ def test_live_run_is_not_taken_back(project: Path) -> None:
     run = Journal.create(project, "x")
     write(run, project / "calc.py", b"ours")
 
-    with pytest.raises(JournalError, match="still going on"):
+    with pytest.raises(LiveRunError, match="still going on"):
         journal.latest(project)
-    with pytest.raises(JournalError, match="still going on"):
+    with pytest.raises(LiveRunError, match="still going on"):
         journal.find(run.run_id, project)
     run.close()
     assert journal.latest(project) is not None
@@ -218,12 +287,3 @@ def test_journal_is_private(project: Path) -> None:
 
     assert run.folder.stat().st_mode & 0o077 == 0
     assert (run.folder / "changes.jsonl").stat().st_mode & 0o077 == 0
-
-
-def test_old_journals_are_forgotten(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the newest are kept."""
-    monkeypatch.setattr(journal, "MAX_JOURNALS", 3)
-    for _ in range(6):
-        Journal.create(project, "x")
-
-    assert len(list(journal.journals_dir().iterdir())) == 4

@@ -48,3 +48,15 @@ def test_time_runs_out() -> None:
     assert budget.remaining_s == 0
     with pytest.raises(BudgetExceededError, match="10 seconds"):
         budget.take_step()
+
+
+def test_judging_may_take_one_command_longer() -> None:
+    """Before the end: the rest and one command's limit; after it: what is left of that limit, at last nothing."""
+    clock = Clock()
+    budget = Budget(max_steps=9, max_new_tokens=100, wall_s=10, clock=clock)
+    left = []
+    for _ in range(4):
+        left.append(budget.judging_s(5.0))
+        clock.now += 6
+
+    assert left == [15.0, 9.0, 3.0, 0.0]

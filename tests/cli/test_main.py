@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qcn_agent.agent import pruning
 from qcn_agent.agent.journal import Journal, new_run_id
 from qcn_agent.cli.fix import read_issue, take_back
 from qcn_agent.cli.main import COMMANDS, run
@@ -73,20 +75,47 @@ def test_clients_work_without_llama_cpp(module: str) -> None:
         ("fix",),
         ("fix", "x", "--workspace", "/no/such/folder"),
         ("fix", "@/no/such/file"),
+        ("fix", "@~nobody-of-this-name/issue.md"),
+        ("fix", " "),
+        ("fix", "-"),
         ("fix", "x", "--max-steps", "many"),
         ("fix", "x", "--max-steps", "0"),
+        ("fix", "x", "--model", ""),
+        ("fix", "x", "--model", "/"),
+        ("fix", "x", "--model", "/no/such.gguf"),
+        ("fix", "x", "--workspace", ""),
+        ("undo", "--workspace", ""),
+        ("serve", "--model", ""),
+        ("serve", "--model", "/"),
         ("no-such-command",),
         ("serve", "--model", "/no/such.gguf"),
         ("undo",),
     ],
 )
-def test_usage_errors_are_exit_code_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_usage_errors_are_exit_code_2(arguments: tuple[str, ...], tmp_path: Path, home: Path) -> None:
     """What can't be done is said in a line or two, without a traceback and without starting a daemon."""
     result = qcn(*arguments, cwd=tmp_path)
 
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.strip()
+    assert not (home / "state" / "daemon.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("--max-steps", "0"), "--max-steps: 0 is outside 1 .. 10000"), (("--workspace", ""), "--workspace is empty")],
+)
+def test_wrong_option_is_named_with_what_to_do(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    """For people a line and an arrow, for programs the same as JSON."""
+    said = qcn("fix", "x", *arguments, cwd=tmp_path)
+    table = json.loads(qcn("fix", "x", "--json", *arguments, cwd=tmp_path).stdout)
+
+    assert words in said.stderr
+    assert "→" in said.stderr
+    assert words in table["reason"]
+    assert table["hint"]
+    assert (table["ending"], table["exit_code"]) == ("error", 2)
 
 
 def test_status_without_a_daemon_is_exit_code_6() -> None:
@@ -111,7 +140,7 @@ def test_undo_restores_and_names_what_it_leaves(project: Path, capsys: pytest.Ca
 
     assert run(["undo", "--workspace", str(project)]) == 1
 
-    assert "left alone new.py" in capsys.readouterr().out
+    assert "left alone: new.py was saved by somebody else" in capsys.readouterr().out
     assert (project / "calc.py").read_bytes() == original
     assert (project / "new.py").read_bytes() == b"mine"
     assert run(["undo", "--workspace", str(project)]) == 2
@@ -129,6 +158,58 @@ def test_undo_waits_for_the_end_of_a_run(project: Path, capsys: pytest.CaptureFi
         assert (project / "calc.py").read_bytes() == b"one"
     assert run(["undo", "--workspace", str(project)]) == 0
     assert (project / "calc.py").read_bytes() == original
+
+
+def test_undo_tells_a_damaged_journal_from_a_live_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 as well, but another sentence, and where the copies are."""
+    with contextlib.closing(Journal.create(project, "x")) as journal:
+        journal.write(project / "calc.py", b"one", (project / "calc.py").read_bytes())
+    log = journal.folder / "changes.jsonl"
+    log.write_text("not json\n" + log.read_text())
+
+    assert run(["undo", "--workspace", str(project)]) == 2
+
+    said = capsys.readouterr().err
+    assert "is damaged" in said
+    assert str(journal.folder / "blobs") in said
+    assert "still going on" not in said
+
+
+@pytest.mark.parametrize("workspace", ["project", "project/tests"])
+def test_undo_from_a_subfolder(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], workspace: str
+) -> None:
+    """It finds the last run in the project, also one that had the subfolder itself for its project, and says where."""
+    (project / "pyproject.toml").touch()
+    root = project.parent / workspace
+    with contextlib.closing(Journal.create(root, "x")) as journal:
+        journal.write(root / "new.py", b"one", None)
+    monkeypatch.chdir(project / "tests")
+
+    assert run(["undo"]) == 0
+
+    assert not (root / "new.py").exists()
+    assert (f"in {project}\n" in capsys.readouterr().out) == (root == project)
+
+
+def test_undo_says_how_long_it_can() -> None:
+    """The rule by which journals are kept stands where a user looks for it."""
+    said = " ".join(qcn("undo", "--help").stdout.split())
+
+    assert f"the last {pruning.KEPT_RUNS} runs of each project are kept" in said
+    assert f"{pruning.KEPT_S // 86_400} days" in said
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("fix", "--help"), ("status",), ("status", "--json"), ("stop",)])
+def test_reader_that_goes_away_is_exit_code_141(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """As with other programs in a pipe: quiet, with the code of SIGPIPE."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [str(Path(sys.executable).parent / "qcn-agent"), *arguments]
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("arguments", [("undo",), ("fix", "x")])
@@ -195,6 +276,7 @@ def test_configured_model_is_not_forced_on_a_running_daemon(
 ) -> None:
     """What the daemon was started with stays; only --model asks for another one, by an absolute path."""
     monkeypatch.setenv("QCN_MODEL_PATH", "configured.gguf")
+    (tmp_path / "near.gguf").touch()
     monkeypatch.chdir(tmp_path)
     running = daemon()
 

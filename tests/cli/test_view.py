@@ -2,13 +2,14 @@
 
 import io
 import json
+import os
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from qcn_agent.agent.outcome import Outcome, Totals
-from qcn_agent.cli.view import JsonView, LineView, LiveLine, first_line, visible
+from qcn_agent.cli.view import JsonView, LineView, LiveLine, PipeConsole
 
 FAILED = {
     "ran": True,
@@ -36,6 +37,7 @@ EVENTS: list[dict[str, Any]] = [
     },
     {"kind": "observation", "data": {"kind": "edit_not_found", "ok": False, "text": "\nnot found\nmore"}},
     {"kind": "restored", "data": {"paths": ["a.py"], "left_alone": []}},
+    {"kind": "warning", "data": {"text": "look [here]"}},
     {"kind": "no such kind", "data": {}},
 ]
 
@@ -66,6 +68,7 @@ def test_every_event_is_a_line() -> None:
         "+ y",
         "not found",
         "restored a.py",
+        "warning  look [here]",
     ):
         assert part in text
     assert text.count("running the tests") == 1
@@ -91,13 +94,15 @@ def test_terminal_gets_a_live_line_and_no_phase_lines() -> None:
 def test_outcome_says_verdict_patch_and_cost(ending: Any, word: str) -> None:
     """The last lines: the diff, the verdict with its reason, where the patch is, what it cost."""
     diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-1\n+2\n" if ending != "no_patch" else ""
-    outcome = Outcome(ending, "because", diff, ending == "fixed", "r", ("b.py",), Totals(num_attempts=1, num_steps=4))
+    totals = Totals(num_attempts=1, num_steps=4)
+    outcome = Outcome(ending, "because", diff, ending == "fixed", "r", ("b.py",), ("b.py was saved by [you]",), totals)
 
     text = shown([], outcome)
 
     assert f"{word}  because" in text
     assert ("in your tree; qcn-agent undo" in text) == (ending == "fixed")
-    assert "b.py" in text
+    assert ("but not the files of the warnings" in text) == (ending == "fixed")
+    assert "warning  b.py was saved by [you]" in text
     assert "1 attempt, 4 turns" in text
 
 
@@ -117,19 +122,6 @@ def test_json_view_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
 HOSTILE = "a\x1b[2J\x07b\x9b31mc\rd\x7f\ttab\r\nnext"
 
 
-def test_visible() -> None:
-    """Control characters in texts at any depth are shown, not obeyed; newlines, tabs and numbers stay."""
-    shown_text = "a^[[2J^Gb\ufffd31mc^Md^?\ttab\nnext"
-    assert visible({HOSTILE: [(HOSTILE, 1), None, True]}) == {shown_text: [[shown_text, 1], None, True]}
-
-
-def test_all_control_characters() -> None:
-    """Of all C0 and C1 characters only newline and tab pass."""
-    every = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
-    assert [c for c in visible(every) if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0] == ["\t", "\n"]
-    assert visible("é 日本 🙂") == "é 日本 🙂"
-
-
 @pytest.mark.parametrize("terminal", [False, True])
 def test_nothing_from_the_repository_acts_on_the_terminal(terminal: bool) -> None:
     """Escapes in tests, diffs, prose, calls, answers and reasons reach the screen as text only."""
@@ -141,9 +133,10 @@ def test_nothing_from_the_repository_acts_on_the_terminal(terminal: bool) -> Non
         {"kind": "call", "data": {"tool": HOSTILE, "arguments": dict.fromkeys(EDIT, HOSTILE)}},
         {"kind": "observation", "data": {"kind": "error", "ok": False, "text": HOSTILE}},
         {"kind": "restored", "data": {"paths": [HOSTILE], "left_alone": []}},
+        {"kind": "warning", "data": {"text": HOSTILE}},
     ]
     diff = f"--- a/{HOSTILE}\n+++ b/x\n@@ -1 +1 @@\n-{HOSTILE}\n+{HOSTILE}\n"
-    outcome = Outcome("fixed", HOSTILE, diff, True, "r", (HOSTILE,), Totals())
+    outcome = Outcome("fixed", HOSTILE, diff, True, "r", (HOSTILE,), (HOSTILE,), Totals())
 
     text = shown(events, outcome, force_terminal=terminal, color_system="standard" if terminal else None)
 
@@ -151,8 +144,10 @@ def test_nothing_from_the_repository_acts_on_the_terminal(terminal: bool) -> Non
     assert text.count("^G") >= 10
 
 
-def test_first_line_is_short() -> None:
-    """Blank lines are passed over, long ones are cut."""
-    assert first_line("\n  hello \nmore") == "hello"
-    assert len(first_line("x" * 500)) == 100
-    assert first_line("") == ""
+def test_reader_that_goes_away_is_an_error() -> None:
+    """`| head` has read enough: the caller hears of it and can end the run in an orderly way."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(BrokenPipeError), os.fdopen(writer, "w") as stream:  # closing it fails, too
+        PipeConsole(file=stream).print("x")
+        pytest.fail("nothing was raised")

@@ -12,7 +12,7 @@ import pytest
 
 from qcn_agent import __version__
 from qcn_agent.daemon import client, endpoint, wire
-from qcn_agent.errors import DaemonDiedError, QcnError
+from qcn_agent.errors import DaemonDiedError, DaemonError, QcnError
 
 # A daemon that outlives its client is what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -71,6 +71,43 @@ def test_interrupt_of_a_listener_keeps_the_connection_usable() -> None:
         with pytest.raises(KeyboardInterrupt):
             connection.request("first", {}, interrupt)
         assert connection.request("second", {}) == "second"
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), BrokenPipeError(), OSError(28, "no space left")])
+def test_what_comes_after_an_interruption_is_kept(failure: BaseException) -> None:
+    """Ctrl-C, and a listener whose output is gone: the request is cancelled, what was said meanwhile is there."""
+
+    def fail(*_: Any) -> None:
+        raise failure
+
+    with talking(lambda near, size: near.recv(size)) as (connection, far):
+        with pytest.raises(type(failure)):
+            connection.request("first", {}, fail)
+        sent = wire.FrameReader(far.recv)
+        sent.peek()
+        sent.drop()
+        cancel = sent.peek()
+
+    assert cancel is not None
+    assert cancel["method"] == "$/cancelRequest"
+    assert connection.is_confirmed
+    assert [params["text"] for _, params in connection.missed] == ["working", "still working"]
+
+
+def test_unconfirmed_interruption_is_told_apart() -> None:
+    """The daemon dies while it is asked to stop: nobody may say that it has put the tree back."""
+
+    def die(_: str, __: Any) -> None:
+        far.shutdown(socket.SHUT_WR)
+        raise KeyboardInterrupt
+
+    near, far = socket.socketpair()
+    far.sendall(wire.encode(ANSWERS[0]))
+    with far, client.Client(near, wire.FrameReader(near.recv), 1, "0") as connection:
+        with pytest.raises(KeyboardInterrupt):
+            connection.request("first", {}, die)
+
+        assert not connection.is_confirmed
 
 
 def test_error_answers_and_late_events_do_not_disturb_the_next_request() -> None:
@@ -166,6 +203,34 @@ def test_newborn_daemon_is_waited_for(dead_daemon: None, monkeypatch: pytest.Mon
         with client.connect(lambda _: None) as connection:
             assert connection.pid == 7
         greeter.join(10)
+
+
+def test_daemon_that_is_just_ending_is_waited_for(monkeypatch: pytest.MonkeyPatch, stopped_at_the_end: None) -> None:
+    """It still holds its lock while it unloads: a new one is started when it is gone, and not before."""
+    old = endpoint.take_lock()
+    assert old is not None
+    real, naps = time.sleep, 0
+
+    def end_after_a_while(seconds: float) -> None:
+        nonlocal naps
+        naps += 1
+        if naps == 3:
+            old.close()
+        real(seconds)
+
+    monkeypatch.setattr(time, "sleep", end_after_a_while)
+    with client.connect(lambda _: None) as connection:
+        assert connection.request("qcn/status", {})["pid"] == connection.pid
+    assert naps >= 3
+
+
+def test_daemon_that_never_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time for a start the client gives up, and says on whom it has waited."""
+    monkeypatch.setattr(client, "START_TIMEOUT_S", 0.1)
+    with endpoint.take_lock(), pytest.raises(DaemonError, match="has not ended") as caught:  # type: ignore[union-attr]
+        client.connect(lambda _: None)
+
+    assert "did not start" not in str(caught.value)
 
 
 def test_started_daemon_has_the_clients_model_and_home(

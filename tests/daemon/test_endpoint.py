@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from qcn_agent.daemon import endpoint
 from qcn_agent.errors import DaemonError
+from qcn_tools import scratch
 
 
 def test_token_and_description_are_private(home: Path) -> None:
@@ -114,3 +116,35 @@ def test_prepared_socket_folder_of_someone_else_is_refused(tmp_path: Path, monke
     with pytest.raises(DaemonError, match="private"):
         endpoint.socket_path()
     folder.rmdir()
+
+
+def test_socket_folder_lives_as_long_as_its_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it listens nobody sweeps the folder; at the end it is gone, and with a short home there is none."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("QCN_AGENT_HOME", str(tmp_path / ("deep" * 30)))
+    path, claim = endpoint.take_socket()
+    path.touch()
+
+    assert path.parent.parent == tmp_path
+    assert scratch.sweep() == []
+    endpoint.leave_socket(path, claim)
+    assert not path.parent.exists()
+
+
+def test_taking_a_socket_sweeps_what_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that was killed has left a folder and a dead socket; both are gone before the next one listens."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("QCN_AGENT_HOME", str(tmp_path / ("deep" * 30)))
+    path, claim = endpoint.take_socket()
+    path.touch()
+    assert claim is not None
+    os.close(claim)
+    left, descriptor = scratch.make_scratch("tmp")
+    os.close(descriptor)
+
+    again, claim = endpoint.take_socket()
+
+    assert again == path
+    assert not path.exists()
+    assert not left.exists()
+    endpoint.leave_socket(again, claim)

@@ -113,13 +113,32 @@ async def test_other_model_is_swapped_when_idle_and_refused_when_busy(tmp_path: 
     await host.close()
 
 
+async def test_failed_load_stands_in_the_status(tmp_path: Path) -> None:
+    """Which file, why and what to do, until a load succeeds."""
+    (tmp_path / "bad.gguf").write_bytes(b"no model")
+    host = ModelHost(CONFIG)
+    with pytest.raises(ModelFormatError):
+        await host.load(str(tmp_path / "bad.gguf"), quiet)
+
+    failed = host.status()
+    await host.load("", quiet)
+    loaded = host.status()
+    await host.close()
+
+    assert (failed["state"], failed["path"]) == ("failed", str(tmp_path / "bad.gguf"))
+    assert "bad.gguf" in failed["reason"]
+    assert failed["hint"]
+    assert loaded["state"] == "loaded"
+    assert host.status()["state"] == "none"
+
+
 async def test_failed_load_leaves_the_host_usable(tmp_path: Path) -> None:
     """A missing file is an error; the next request works."""
     host = ModelHost(CONFIG)
     with pytest.raises(ModelNotFoundError):
         await host.load(str(tmp_path / "none.gguf"), lambda _: None)
 
-    assert host.status()["state"] == "none"
+    assert host.status()["state"] == "failed"
     await host.load("", lambda _: None)
     await host.close()
 

@@ -71,7 +71,7 @@ def test_two_terminals_share_one_model(
 def test_model_that_cannot_be_loaded_is_exit_code_2(
     qcn: Callable[..., subprocess.CompletedProcess[str]], project: Path, tmp_path: Path, damage: str, tree: Tree
 ) -> None:
-    """A wrong model file is named before anything else happens, and the daemon lives."""
+    """A wrong model file is named before anything else happens: a missing one starts no daemon, else that lives."""
     before = tree(project)
     path = tmp_path / "model.gguf"
     if damage == "truncated":
@@ -85,4 +85,4 @@ def test_model_that_cannot_be_loaded_is_exit_code_2(
     assert "model.gguf" in result.stderr
     assert "Traceback" not in result.stderr
     assert tree(project) == before
-    assert qcn("status").returncode == 0
+    assert qcn("status").returncode == (6 if damage == "missing" else 0)

@@ -161,3 +161,105 @@ def test_interrupt_is_exit_code_130_and_loses_nothing(
     assert client.returncode == 130
     assert tree(slow_project) == before
     assert daemon.poll() is None
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_interrupt_names_what_a_person_saved_meanwhile(
+    slow_project: Path, client_env: Mapping[str, str], scripted_daemon: StartDaemon, as_json: bool
+) -> None:
+    """Ctrl-C after the user saved the very file: it stays as saved, and the last words say so, for programs too."""
+    scripted_daemon(BREAK, call("run_tests"))
+    client = fix(slow_project, client_env) if as_json else fix_for_people(slow_project, client_env)
+    if as_json:
+        wait_for_test_run(client)
+    else:
+        read_until(client, "run_tests")
+    (slow_project / "calc.py").write_text("# mine\n")
+
+    client.send_signal(signal.SIGINT)
+    said, errors = client.communicate(timeout=60)
+
+    assert client.returncode == 130
+    assert (slow_project / "calc.py").read_text() == "# mine\n"
+    if as_json:
+        outcome = json.loads(said)
+        assert outcome["ending"] == "interrupted"
+        assert "calc.py was saved by somebody else" in outcome["warnings"][0]
+    else:
+        assert "warning  calc.py was saved by somebody else" in said
+        assert "your tree is as it was, but for the files of the warnings" in errors
+
+
+def fix_for_people(project: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start `qcn-agent fix` with its output in a pipe."""
+    command = [QCN, "fix", "clamp is wrong", "--workspace", str(project)]
+    full = {**os.environ, **env}
+    return subprocess.Popen(command, env=full, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    """Read lines until one has these words."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line:
+            return
+    pytest.fail("the run ended before")
+
+
+def test_pipe_that_is_closed_ends_the_run_and_puts_the_tree_back(
+    slow_project: Path, client_env: Mapping[str, str], tree: Tree, scripted_daemon: StartDaemon
+) -> None:
+    """`fix | head`: even a right change is taken back, as nobody heard of it; exit code 141, not a word."""
+    before = tree(slow_project)
+    daemon = scripted_daemon(FIX, call("run_tests"), "done")
+    client = fix_for_people(slow_project, client_env)
+    read_until(client, "run_tests")
+    assert tree(slow_project) != before
+    assert client.stdout is not None
+    assert client.stderr is not None
+
+    client.stdout.close()
+    errors = client.stderr.read()
+    client.stderr.close()
+
+    assert (client.wait(60), errors) == (141, "")
+    assert tree(slow_project) == before
+    assert daemon.poll() is None
+
+
+def test_closed_pipe_of_the_events_ends_the_run_too(
+    slow_project: Path, client_env: Mapping[str, str], tree: Tree, scripted_daemon: StartDaemon
+) -> None:
+    """`fix --json` whose events nobody reads any more."""
+    before = tree(slow_project)
+    scripted_daemon(FIX, call("run_tests"), "done")
+    client = fix(slow_project, client_env)
+    wait_for_test_run(client)
+    assert client.stdout is not None
+    assert client.stderr is not None
+
+    client.stderr.close()
+    said = client.stdout.read()
+    client.stdout.close()
+
+    assert (client.wait(60), said) == (141, "")
+    assert tree(slow_project) == before
+
+
+def test_outcome_that_nobody_reads_is_taken_back(
+    project: Path, client_env: Mapping[str, str], tree: Tree, scripted_daemon: StartDaemon
+) -> None:
+    """The pipe is closed when a fixed run wants to say so: the exit code is 141, and the tree goes with it."""
+    before = tree(project)
+    scripted_daemon(FIX, call("run_tests"), "done")
+    client = fix(project, client_env)
+    assert client.stdout is not None
+    assert client.stderr is not None
+
+    client.stdout.close()
+    events = [json.loads(line)["kind"] for line in client.stderr]
+    client.stderr.close()
+
+    assert client.wait(60) == 141
+    assert events.count("tests") == 2
+    assert tree(project) == before

@@ -91,6 +91,18 @@ async def test_syntax_gate(make: Make) -> None:
     assert (await edit(workspace, "def add(a, b):", "return 1\ndef add(a, b):")).kind == "edit_syntax_error"
 
 
+async def test_read_only_file_is_refused(make: Make) -> None:
+    """The model is told that it is read-only, and the file stays as it is."""
+    workspace = make({"calc.py": "x = 1\n"})
+    (workspace.root / "calc.py").chmod(0o444)
+
+    answer = await edit(workspace, "x = 1", "x = 2")
+
+    assert (answer.kind, answer.ok) == ("refused", False)
+    assert "read-only" in answer.fields["reason"]
+    assert (workspace.root / "calc.py").read_text() == "x = 1\n"
+
+
 async def test_other_languages_have_no_gate(make: Make) -> None:
     """What is not Python is not compiled."""
     assert (await edit(make({"a.txt": "x = 1\n"}), "x = 1", "x = (", "a.txt")).kind == "edited"

@@ -59,6 +59,54 @@ async def test_order(root: Path, venv: Callable[[str], Path]) -> None:
         assert command.kind == "pytest"
 
 
+@pytest.mark.parametrize(
+    ("has_pip", "marked", "line"),
+    [(True, True, "{python} -m pip install pytest"), (False, False, "pytest")],
+)
+async def test_environment_without_pytest_is_a_warning(
+    root: Path, venv: Callable[[str], Path], has_pip: bool, marked: bool, line: str
+) -> None:
+    """What runs the tests instead, why, and the line that mends it; none where the first choice works."""
+    own, other = venv("project/.venv"), venv("path")
+    if has_pip:
+        (own / "lib" / "python3.11" / "site-packages" / "pip").mkdir(parents=True)
+    if marked:
+        (own / "pyvenv.cfg").touch()
+    client = {"PATH": str(other / "bin")}
+
+    command = await find_test_command(root, client, Scripted(other))
+    best = await find_test_command(root, client, Scripted(own, other))
+    none = await find_test_command(root, client, Scripted())
+
+    assert isinstance(command, TestCommand)
+    assert (
+        f".venv in the workspace can't import pytest, so the tests run with {other / 'bin'}/python" in command.warning
+    )
+    assert command.warning.endswith(line.format(python=own / "bin" / "python"))
+    assert isinstance(best, TestCommand)
+    assert best.warning == ""
+    assert isinstance(none, TestsUnavailable)
+    assert str(own) in none.hint
+
+
+async def test_broken_environment_is_a_warning(root: Path, venv: Callable[[str], Path]) -> None:
+    """A `.venv` whose Python was upgraded away is named; one that comes after the chosen one is not."""
+    own, active = venv("project/.venv"), venv("active")
+    (own / "pyvenv.cfg").touch()
+    (own / "bin" / "python").unlink()
+    client = {"VIRTUAL_ENV": str(active), "PATH": "/nowhere"}
+
+    command = await find_test_command(root, client, Scripted(active))
+
+    assert isinstance(command, TestCommand)
+    assert ".venv in the workspace has no working Python" in command.warning
+    assert f"-m venv --clear {own}" in command.warning
+    own.rename(root / "kept")
+    again = await find_test_command(root, client | {"CONDA_PREFIX": str(root / "kept")}, Scripted(active))
+    assert isinstance(again, TestCommand)
+    assert again.warning == ""
+
+
 async def test_never_our_own_interpreter(root: Path) -> None:
     """When the client's environment has no Python, ours is not asked."""
     prober = Scripted(Path("/"))

@@ -48,6 +48,33 @@ def test_refused_paths(workspace: Workspace, path: str, reason: str) -> None:
     assert reason in refusal.value.reason
 
 
+@pytest.mark.parametrize("mode", [0o444, 0o400, 0o464])
+def test_read_only_file(make: Make, mode: int) -> None:
+    """A file whose owner took away the right to write is not written, though renaming would get around it."""
+    workspace = make({"a.py": "x"})
+    (workspace.root / "a.py").chmod(mode)
+
+    assert workspace.resolve("a.py").is_file()
+    with pytest.raises(PathRefused, match="it is read-only"):
+        workspace.resolve("a.py", write=True)
+    with pytest.raises(PathRefused, match="it is read-only"):
+        AtomicWriter(workspace.root).write(workspace.root / "a.py", b"y", b"x")
+    (workspace.root / "a.py").chmod(0o644)
+    assert workspace.resolve("a.py", write=True).is_file()
+
+
+def test_read_only_directory(make: Make) -> None:
+    """Nor is anything changed or made in a directory that may not be written."""
+    workspace = make({"src/a.py": "x"})
+    (workspace.root / "src").chmod(0o555)
+
+    for path in ("src/a.py", "src/new.py", "src/below/new.py"):
+        with pytest.raises(PathRefused, match="its directory is read-only"):
+            workspace.resolve(path, write=True)
+    assert workspace.resolve("other/new.py", write=True).name == "new.py"
+    (workspace.root / "src").chmod(0o755)
+
+
 def test_plain_paths(make: Make) -> None:
     """Relative paths, absolute ones inside the root, and files that don't exist yet are accepted."""
     workspace = make({"src/a.py": "x"})

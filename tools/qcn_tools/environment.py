@@ -45,7 +45,7 @@ class TestCommand:
     """How to run the tests. `reason` says where the choice came from.
 
     A command of kind `pytest` accepts pytest's options and paths behind its own arguments; of a `custom` one only
-    the exit code is understood.
+    the exit code is understood. `warning`: why the results may not be those of the project's own environment.
     """
 
     __test__ = False
@@ -54,6 +54,7 @@ class TestCommand:
     env: Mapping[str, str]
     kind: Literal["pytest", "custom"]
     reason: str
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,53 @@ async def find_test_command(
     for given, source in ((tests, "--tests"), (config, "the setting fix.tests")):
         if given.strip():
             return _given_command(given, env, source)
-    tried = []
+    tried: list[str] = []
+    passed_over: list[tuple[Path, str]] = []
     for python, prefix, source in _interpreters(root, env):
         own_env = _activated(env, prefix)
-        if await prober.succeeds((str(python), "-c", "import pytest"), root, own_env):
-            return TestCommand((str(python), "-m", "pytest"), own_env, "pytest", f"pytest from {source}")
+        works = os.access(python, os.X_OK)
+        if works and await prober.succeeds((str(python), "-c", "import pytest"), root, own_env):
+            warning = _passed_over(passed_over[0], python) if passed_over else ""
+            return TestCommand((str(python), "-m", "pytest"), own_env, "pytest", f"pytest from {source}", warning)
         tried.append(source)
+        if prefix is not None and (prefix, source) in _prefixes(root, env):
+            passed_over.append((prefix, source))
     places = ", ".join(tried) or "no Python interpreter found"
+    install = _install_line(passed_over[0][0]) if passed_over else "install pytest into the project's environment"
     return TestsUnavailable(
         f"pytest can't be imported (tried: {places})",
-        "install pytest into the project's environment, activate that environment, or name a command with --tests",
+        f"{install}; or activate an environment that has it, or name a command with --tests",
     )
+
+
+def _passed_over(environment: tuple[Path, str], python: Path) -> str:
+    """The warning that not the environment of the project, but `python` runs the tests."""
+    prefix, source = environment
+    why = "has no working Python" if _is_broken(prefix) else "can't import pytest"
+    return (
+        f"{source} {why}, so the tests run with {python}, which may lack what the project needs; "
+        f"to use {source}: {_install_line(prefix)}"
+    )
+
+
+def _install_line(prefix: Path) -> str:
+    """The command line that brings pytest into the environment at `prefix`."""
+    where, python = shlex.quote(str(prefix)), shlex.quote(str(prefix / "bin" / "python"))
+    if (prefix / "conda-meta").is_dir():
+        return f"conda install --prefix {where} pytest"
+    if _is_broken(prefix):
+        return f"python3 -m venv --clear {where} && {python} -m pip install pytest"
+    if any(prefix.glob("lib*/python*/site-packages/pip")):
+        return f"{python} -m pip install pytest"
+    if shutil.which("uv"):
+        return f"uv pip install --python {python} pytest"
+    return f"{python} -m ensurepip && {python} -m pip install pytest"
+
+
+def _is_broken(prefix: Path) -> bool:
+    """Whether an environment is there whose interpreter is not: what an upgrade of Python leaves."""
+    is_environment = any((prefix / mark).exists() for mark in ENVIRONMENT_MARKS)
+    return is_environment and not os.access(prefix / "bin" / "python", os.X_OK)
 
 
 def allowed_env(client_env: Mapping[str, str]) -> dict[str, str]:
@@ -147,19 +184,27 @@ def _given_command(text: str, env: dict[str, str], source: str) -> TestCommand:
 
 
 def _interpreters(root: Path, env: Mapping[str, str]) -> Iterator[tuple[Path, Path | None, str]]:
-    """(interpreter, prefix of its environment if it has one, what to call it), best first, without repeats."""
-    prefixes = [(root / name, f"{name} in the workspace") for name in (".venv", "venv")]
-    prefixes += [(Path(env[name]), name) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if env.get(name)]
+    """(interpreter, prefix of its environment if it has one, what to call it), best first, without repeats.
+
+    Also those of environments whose interpreter is broken.
+    """
     seen: set[Path] = set()
-    for prefix, source in prefixes:
+    for prefix, source in _prefixes(root, env):
         python = prefix / "bin" / "python"
-        if prefix.is_absolute() and os.access(python, os.X_OK) and python not in seen:
+        if (os.access(python, os.X_OK) or _is_broken(prefix)) and python not in seen:
             seen.add(python)
             yield python, prefix, source
     for python in _path_pythons(env["PATH"]):
         if python not in seen:
             seen.add(python)
             yield python, _prefix(python), f"{python} (PATH)"
+
+
+def _prefixes(root: Path, env: Mapping[str, str]) -> list[tuple[Path, str]]:
+    """(prefix, what to call it) of the environments that come before PATH, best first; maybe not there."""
+    prefixes = [(root / name, f"{name} in the workspace") for name in (".venv", "venv")]
+    prefixes += [(Path(env[name]), name) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if env.get(name)]
+    return [(prefix, source) for prefix, source in prefixes if prefix.is_absolute()]
 
 
 def _prefix(python: Path) -> Path | None:

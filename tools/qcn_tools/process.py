@@ -5,9 +5,7 @@ import contextlib
 import os
 import secrets
 import shlex
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any
 from qcn_agent.errors import SandboxError
 from qcn_tools import jail, sandbox
 from qcn_tools.output import OutputBuffer
+from qcn_tools.scratch import make_scratch, remove_tree
 
 _MARKER = "QCN_COMMAND"  # in the environment of every process that a command starts
 _GRACE_S = 1.0  # between SIGTERM and SIGKILL at the time limit
@@ -102,17 +101,16 @@ class CommandRunner:
 
 
 @contextlib.asynccontextmanager
-async def private_tmp() -> AsyncIterator[Path]:
-    """A directory that only this user can read, removed with all that is in it."""
-    path = _make_tmp()  # not in a thread: a cancellation in between would leave the directory behind
+async def private_tmp(kind: str = "tmp") -> AsyncIterator[Path]:
+    """A directory `qcn-<kind>-…` that only this user can read, removed with all that is in it."""
+    path, claim = make_scratch(kind)  # not in a thread: a cancellation in between would leave the directory behind
     try:
         yield path
     finally:
-        await _surely(asyncio.to_thread(_remove_tree, path))
-
-
-def _make_tmp() -> Path:
-    return Path(tempfile.mkdtemp(prefix="qcn-")).resolve()
+        try:
+            await _surely(asyncio.to_thread(remove_tree, path))
+        finally:
+            os.close(claim)
 
 
 def _private_places(tmp: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -236,16 +234,6 @@ def _kill_marked(marker: str) -> bool:
                 os.kill(int(entry.name), signal.SIGKILL)
                 found = True
     return found
-
-
-def _remove_tree(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():  # directories that a test made unreadable
-        for directory, names, _ in os.walk(path):
-            for name in names:
-                if not (Path(directory) / name).is_symlink():
-                    (Path(directory) / name).chmod(0o700)
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _no_jail(reason: str) -> SandboxError:

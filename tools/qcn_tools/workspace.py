@@ -71,7 +71,8 @@ class Workspace:
         """Absolute path, free of symbolic links, of what the model calls `path`; it need not exist.
 
         Raises PathRefused for anything outside the root, in a `.git`, or neither file nor directory; with `write`
-        also for the settings of this program and for what is installed: `site-packages`, environments.
+        also for the settings of this program, for what is installed (`site-packages`, environments), and for what the
+        mode bits keep from being written.
         """
         self._check_text(path)
         real = Path(os.path.realpath(self.root / self._relative_parts(path)))
@@ -83,6 +84,8 @@ class Workspace:
         if write:
             self._check_writable(path, parts)
         self._check_kind(path, real)
+        if write:
+            _check_modes(path, real)
         return real
 
     def relative(self, path: Path) -> str:
@@ -282,6 +285,26 @@ def _holds(name: str, parent: int, expected: bytes | None) -> bool:
             return file.read(len(expected) + 1) == expected
     finally:
         os.close(descriptor)
+
+
+def _check_modes(path: str, real: Path) -> None:
+    """Raises PathRefused for a read-only file, and for one whose directory is read-only.
+
+    By the mode bits: replacing a file needs no right to write it, and root needs none at all, but a person who took
+    these rights away meant it.
+    """
+    if real.is_file() and not _has_write_bit(real):
+        raise PathRefused(path, "it is read-only; only its owner may change that")
+    above = next(directory for directory in real.parents if directory.is_dir())
+    if not _has_write_bit(above):
+        raise PathRefused(path, "its directory is read-only; only its owner may change that")
+
+
+def _has_write_bit(path: Path) -> bool:
+    """For one's own files, and for root, the owner's bit; else that of group or others, the kernel decides then."""
+    status = path.stat()
+    wanted = stat.S_IWUSR if os.geteuid() in (0, status.st_uid) else stat.S_IWGRP | stat.S_IWOTH
+    return bool(status.st_mode & wanted)
 
 
 def _is_git(name: str) -> bool:
