@@ -51,9 +51,10 @@ class Persistence:
         """Do one piece of work. False when everything worth it is written, or the disk takes no more."""
         if self._job is not None:
             return self._collect(wait_s=0.005)
-        if any(self._kept.save_a_part(leaf) for leaf in self._wanted()):
+        wanted = self._wanted()
+        if any(self._kept.save_a_part(leaf) for leaf in wanted):
             return True
-        blob = self._unwritten()
+        blob = self._unwritten(wanted)
         if blob is None or blob.data is None or blob.identity is None:
             return False
         self._job = _Job(blob, self._writer.submit(self._store.write, blob.identity, blob.data))
@@ -85,18 +86,21 @@ class Persistence:
             affordable.append(node)
         return affordable
 
-    def _unwritten(self) -> Blob | None:
-        """A blob to write next: KV before the states that need it. Makes room on disk for it."""
+    def _unwritten(self, wanted: list[Node]) -> Blob | None:
+        """A blob to write next: KV before the states that need it. Makes room on disk at the expense of others."""
         waiting = [blob for node in self._kept.stored for blob in (node.kv, node.state) if blob and blob.file is None]
         blob = min(waiting, key=lambda blob: (blob.num_tokens == 0, blob.start), default=None)
-        if blob is None:
-            return None
-        while not self._store.has_room(blob.num_bytes):
-            victim = self._kept.least_useful_copy(lambda node: node.state is not None and node.state.file is not None)
+        while blob is not None and not self._store.has_room(blob.num_bytes):
+            victim = self._kept.least_useful_copy(lambda node: self._is_on_disk(node) and node not in wanted)
             if victim is None:
                 return None
             self._kept.forget_copies(victim)
         return blob
+
+    def _is_on_disk(self, node: Node) -> bool:
+        """Whether forgetting the copies of `node` makes room on disk."""
+        blob = node.state if self._kept.needs_states else node.kv
+        return blob is not None and blob.file is not None and (self._kept.needs_states or not node.children)
 
     def _collect(self, wait_s: float) -> bool:
         job = self._job

@@ -22,14 +22,14 @@ class Tiers:
         self.store = store
         self._backend = backend
         self._via = via
+        self._state_bytes = backend.info.state_bytes
         self._kv_bytes_per_token = 0.0  # of the latest export
         self.num_restored_host_tokens = 0
         self.num_restored_disk_tokens = 0
 
     def size_of(self, num_tokens: int, *, with_state: bool) -> int:
         """Bytes that a copy will have, about."""
-        state_bytes = self._backend.info.state_bytes if with_state else 0
-        return int(num_tokens * self._kv_bytes_per_token) + state_bytes
+        return int(num_tokens * self._kv_bytes_per_token) + (self._state_bytes if with_state else 0)
 
     def save_state(self, node: Node, src: int) -> None:
         """Copy the state after `node`, which `src` holds, to host memory."""

@@ -32,3 +32,13 @@ def test_full_copies_walk_through_the_same_interface(hybrid_model_path: Path, se
     tally = walk(hybrid_model_path, 80, seed, num_states=8, full_copies=True)
     assert tally.num_compared > 15
     assert tally.num_reused > 0
+
+
+@pytest.mark.parametrize("seed", [9, 10])
+def test_restarts_kills_and_damaged_files_cost_time_and_nothing_else(
+    hybrid_model_path: Path, tmp_path: Path, seed: int
+) -> None:
+    """What comes back from disk gives the logits of the oracle; what can't be read is evaluated again."""
+    tally = walk(hybrid_model_path, 120, seed, num_states=8, host_kib=8192, disk=tmp_path)
+    assert tally.num_compared > 15
+    assert tally.num_reused > 0

@@ -131,7 +131,7 @@ class Walk:
         self.manager.cache.make_room()
 
     def _write(self, _: str) -> None:
-        for _ in range(int(self._random.integers(1, 12))):
+        for _piece in range(int(self._random.integers(1, 12))):
             self.manager.idle_work()
 
     def _restart(self, _: str) -> None:

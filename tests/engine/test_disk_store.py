@@ -1,0 +1,140 @@
+"""Blobs as files: complete or absent, and whatever is wrong with one is a miss."""
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qcn_agent.engine.arena import Blob, Identity
+from qcn_agent.engine.backend import BlobLostError
+from qcn_agent.engine.disk_store import DiskStore, purge
+
+DATA = np.arange(1000, dtype=np.uint8)
+IDENTITY = Identity(3, 5, "before", "after", np.array([7, 8], np.int32).tobytes(), b"\x00\x01")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DiskStore:
+    """Room for ten of our blobs."""
+    return DiskStore(tmp_path, "model a", 10_000)
+
+
+def _written(store: DiskStore, identity: Identity = IDENTITY) -> Blob:
+    blob = Blob(DATA, len(DATA), identity.start, identity.end - identity.start)
+    file = store.write(identity, DATA)
+    assert file is not None
+    store.note(blob, file)
+    return blob
+
+
+def test_what_was_written_is_read_back(store: DiskStore) -> None:
+    """Byte for byte, and found again with its identity by a new store of the same model."""
+    blob = _written(store)
+    assert np.array_equal(store.read(blob), DATA)
+    (found,) = DiskStore(store._folder.parent, "model a", 10_000).load()
+    assert found.identity == IDENTITY
+    assert found.num_bytes == len(DATA)
+
+
+def test_another_model_finds_nothing(store: DiskStore, tmp_path: Path) -> None:
+    """Other weights, other KV type, other build: another folder."""
+    _written(store)
+    assert DiskStore(tmp_path, "model b", 10_000).load() == []
+
+
+def test_a_file_of_another_model_in_our_folder_is_refused(store: DiskStore, tmp_path: Path) -> None:
+    """Moved by hand or by a hash collision: its header gives it away."""
+    other = DiskStore(tmp_path, "model b", 10_000)
+    blob = _written(other)
+    assert blob.file is not None
+    store._folder.mkdir(exist_ok=True)
+    blob.file.rename(store._folder / blob.file.name)
+    assert store.load() == []
+
+
+@pytest.mark.parametrize("where", [0.0, 0.1, 0.3, 0.6, 0.999])
+def test_a_flipped_bit_is_a_miss(store: DiskStore, where: float) -> None:
+    """In the header, the tokens or the payload: the blob is lost and its file gone."""
+    blob = _written(store)
+    assert blob.file is not None
+    file, data = blob.file, bytearray(blob.file.read_bytes())
+    data[int(where * len(data))] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(BlobLostError):
+        store.read(blob)
+    assert not file.exists()
+    assert store.num_bytes == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 500, -1])
+def test_a_truncated_file_is_not_found_again(store: DiskStore, size: int) -> None:
+    """Nor can it be read by who still knows it."""
+    blob = _written(store)
+    assert blob.file is not None
+    data = blob.file.read_bytes()
+    blob.file.write_bytes(data[:size])
+    with pytest.raises(BlobLostError):
+        DiskStore(store._folder.parent, "model a", 10_000).read(Blob(None, 1000, 3, 2, blob.file))
+    blob.file.parent.mkdir(exist_ok=True)
+    blob.file.write_bytes(data[:size])
+    assert store.load() == []
+
+
+@pytest.mark.parametrize("line", [b"", b"{}\n", b"[1]\n", b"null\n", b'{"magic": 1}\n', b"\xff\xfe\n", b"x" * 9000])
+def test_foreign_files_are_swept_away(store: DiskStore, line: bytes) -> None:
+    """Half-written temporary files of a crash, too."""
+    _written(store)
+    (store._folder / "stray").write_bytes(line)
+    assert len(store.load()) == 1
+    assert not (store._folder / "stray").exists()
+
+
+def test_files_are_private(store: DiskStore) -> None:
+    """They hold the user's code."""
+    blob = _written(store)
+    assert blob.file is not None
+    assert stat.S_IMODE(blob.file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(blob.file.parent.stat().st_mode) == 0o700
+
+
+def test_a_missing_file_is_a_miss(store: DiskStore) -> None:
+    """Somebody emptied the cache while we ran."""
+    blob = _written(store)
+    purge(store._folder.parent)
+    with pytest.raises(BlobLostError):
+        store.read(blob)
+
+
+def test_a_full_disk_ends_writing_and_nothing_else() -> None:
+    """No exception, no half-written file, and no second try in this run; what is there can still be read."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    store = DiskStore(Path("/dev/full/nowhere"), "model a", 10_000)
+    assert store.has_room(10)
+    assert store.write(IDENTITY, DATA) is None
+    assert not store.has_room(10)
+
+
+def test_the_budget_is_kept(store: DiskStore) -> None:
+    """There is room for as many bytes as it says."""
+    for number in range(9):
+        _written(store, Identity(number, number, f"b{number}", f"a{number}"))
+    assert store.has_room(1000)
+    assert not store.has_room(1001)
+
+
+def test_concurrent_writers_leave_one_complete_file(store: DiskStore, tmp_path: Path) -> None:
+    """Two daemons of one user write the same content under the same name."""
+    other = DiskStore(tmp_path, "model a", 10_000)
+    first, second = _written(store), _written(other)
+    assert first.file == second.file
+    assert np.array_equal(store.read(first), DATA)
+    assert [file for file in store._folder.iterdir() if file.suffix == ".tmp"] == []
+
+
+def test_kv_comes_before_states_and_short_paths_before_long_ones(store: DiskStore) -> None:
+    """So each file finds what it hangs on."""
+    for identity in (Identity(5, 5, "b", "b"), Identity(5, 9, "b", "c", bytes(16), bytes(4)), IDENTITY):
+        _written(store, identity)
+    assert [(found.identity.start, found.identity.end) for found in store.load()] == [(3, 5), (5, 9), (5, 5)]
