@@ -8,12 +8,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from tests.bench.engine_setup import Held
 from tests.bench.traces import Tokens
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One request to a side. `label` is the session; `wants_times`: when each token came is of interest."""
+    """One request to a side. `wants_times`: when each token came is of interest."""
 
     session: str
     prompt: Tokens
@@ -41,6 +42,14 @@ class Answer:
     chunks_ms: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What a side held at most, and the resident memory of its process when that was asked."""
+
+    held: Held
+    resident_mib: float
+
+
 class Arm(Protocol):
     """A side: it is running from the start until `close`, or until `kill`, after which `start` brings it back."""
 
@@ -52,8 +61,8 @@ class Arm(Protocol):
     def submit(self, ask: Ask) -> "Future[Answer]":
         """Send a request; several may be on their way."""
 
-    def memory(self) -> str:
-        """What it holds, for the table."""
+    def memory(self) -> Memory:
+        """The most it has held since the start."""
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""

@@ -54,9 +54,6 @@ class Held:
         pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
         return Held(*(max(pair) for pair in pairs))
 
-    def __str__(self) -> str:
-        return f"{self.device_states} + {self.host_states} states, {self.host_bytes / (1 << 30):.2f} GiB"
-
 
 @dataclass(frozen=True)
 class Figures:

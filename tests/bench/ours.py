@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.arms import Answer, Ask, end, resident_mib
+from tests.bench.arms import Answer, Ask, Memory, end, resident_mib
 from tests.bench.engine_setup import Figures, Held, Setup
 from tests.bench.traces import Tokens
 
@@ -83,10 +83,10 @@ class OurArm:
         self.peak = self.peak.most(figures.held)
         return figures
 
-    def memory(self) -> str:
-        """The peak in states and bytes at the 80B model's geometry, and the process's own memory now."""
+    def memory(self) -> Memory:
+        """See `Arm.memory`."""
         self.figures()
-        return f"{self.peak}; {resident_mib(self.pid):.0f} MiB"
+        return Memory(self.peak, resident_mib(self.pid))
 
     @property
     def pid(self) -> int:

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from tests.bench.arms import Answer, Ask, end, resident_mib
+from tests.bench.arms import Answer, Ask, Memory, end, resident_mib
 from tests.bench.engine_setup import Held, Setup
 
 SERVER = Path(__file__).with_name("peer_server.py")
@@ -87,10 +87,17 @@ class Clock:
 
 
 class PeerArm:
-    """See `Arm`. `flags` are fields of llama.cpp's own parameters; nothing survives its process."""
+    """See `Arm`. `flags` are fields of llama.cpp's own parameters; nothing survives its process.
 
-    def __init__(self, name: str, python: str, setup: Setup, flags: Mapping[str, Any]) -> None:
+    `pins_slots`: each session has a slot of its own, as a careful client asks for; they are shared when they run out.
+    """
+
+    def __init__(
+        self, name: str, python: str, setup: Setup, flags: Mapping[str, Any], *, pins_slots: bool = False
+    ) -> None:
         self.name = name
+        self._num_slots = flags["n_parallel"] if pins_slots else 0
+        self._slots: dict[str, int] = {}
         self._argv = [python, str(SERVER)]
         self._settings = {
             "path": str(setup.path),
@@ -134,11 +141,9 @@ class PeerArm:
         threading.Thread(target=run, daemon=True).start()
         return answered
 
-    def memory(self) -> str:
-        """Peak of checkpoints and saved prompts at the 80B model's geometry, and the process's own memory now."""
-        most = held(self._read_log())
-        rss = resident_mib(self._process.pid) if self._process else 0.0
-        return f"{most}; {rss:.0f} MiB"
+    def memory(self) -> Memory:
+        """See `Arm.memory`: checkpoints and saved prompts, from the log."""
+        return Memory(held(self._read_log()), resident_mib(self._process.pid) if self._process else 0.0)
 
     def kill(self) -> None:
         """See `Arm.kill`."""
@@ -157,12 +162,19 @@ class PeerArm:
             "cache_prompt": True,
             "return_tokens": True,
             "stream": True,
+            "id_slot": self._slot_of(ask.session),
         }
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self._url + "/completion", json.dumps(body).encode(), headers)
         clock = Clock()
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             return to_answer(response, clock, wants_times=ask.wants_times)
+
+    def _slot_of(self, session: str) -> int:
+        """-1 leaves the choice to the server."""
+        if not self._num_slots:
+            return -1
+        return self._slots.setdefault(session, len(self._slots) % self._num_slots)
 
     def _read_log(self) -> list[str]:
         self._log.seek(0)
