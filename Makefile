@@ -36,13 +36,16 @@ golden: $(VENV)/.dev  ## write the golden files again; look at the diff
 wheel: $(VENV)/.dev  ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel
 
-bench: bench-cli bench-decode bench-fix  ## all benchmarks
+bench: bench-cli bench-decode bench-fix bench-engine  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
 	@$(BIN)/python tests/bench/cli_start.py
 
 bench-decode: $(VENV)/.dev  ## what our decode loop adds to a bare one
 	@$(BIN)/python tests/bench/decode_loop.py
+
+bench-engine: $(VENV)/.bench  ## our engine beside a llama-server; BENCH_ARGS=--quick is faster
+	@$(BIN)/python tests/bench/engine_bench.py $(BENCH_ARGS)
 
 bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
 	@$(BIN)/python tests/bench/fix_bench.py
@@ -77,4 +80,10 @@ $(VENV)/.dev: $(BUILT)
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel bench bench-cli bench-decode bench-fix demo-matrix clean
+# The benchmark's peer, a llama-server in a wheel.
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "── installing the benchmark's peer"
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+.PHONY: help demo test check fix golden wheel bench bench-cli bench-decode bench-engine bench-fix demo-matrix clean

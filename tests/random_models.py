@@ -148,7 +148,7 @@ def _hybrid_weights(random: np.random.Generator, name: str, size: tuple[int, ...
     """Sizes as after an initialisation for training; norms are one, the states' decay is slow."""
     if name.endswith("ssm_a"):
         weights = -random.uniform(0.01, 0.5, size)
-    elif name.endswith("ssm_dt.bias") or "shexp" in name and len(size) == 1:
+    elif name.endswith("ssm_dt.bias") or ("shexp" in name and len(size) == 1):
         weights = random.normal(0, 0.1, size)
     elif len(size) == 1:
         weights = np.ones(size)

@@ -3,6 +3,7 @@
 The benchmark's own process never loads llama.cpp, so both sides can be killed and started again.
 """
 
+import contextlib
 import subprocess
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -79,15 +80,16 @@ def resident_mib(pid: int) -> float:
 
 def end(process: "subprocess.Popen[str] | None", *, gently: bool) -> None:
     """Stop a child by closing its input, or by a signal; never leave it behind."""
-    if process is None or process.poll() is not None:
+    if process is None:
         return
     if gently and process.stdin is not None:
-        process.stdin.close()
-        try:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            process.stdin.close()
             process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            pass
     if process.poll() is None:
         process.kill()
     process.wait()
-
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what it hadn't read
+                pipe.close()

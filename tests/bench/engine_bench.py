@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench import busy, counted, peer, restart, steps
@@ -40,15 +41,13 @@ def shown_memory(row: Row) -> str:
             cells.append(f"{held.device_states}+{held.host_states} {held.host_bytes / (1 << 30):.1f}G")
         elif side in row.cells:
             cells.append("–")
-    return " | ".join(cells).replace("|", "/")
+    return " / ".join(cells)
 
 
 def shown(rows: Sequence[Row]) -> str:
     """The table."""
     header = ["trace", "measure", *SIDES, "states, host memory"]
-    cells = [
-        [row.trace, row.measure, *(row.cells.get(side, "–") for side in SIDES), shown_memory(row)] for row in rows
-    ]
+    cells = [[row.trace, row.measure, *(row.cells.get(side, "–") for side in SIDES), shown_memory(row)] for row in rows]
     return table(header, cells)
 
 
@@ -115,14 +114,7 @@ def main() -> None:
     results = {
         "model": path.name,
         "seed": args.seed,
-        "memory": [
-            {
-                "trace": row.trace,
-                "measure": row.measure,
-                "sides": {side: {**vars(memory.held), "resident_mib": memory.resident_mib} for side, memory in row.memory.items()},
-            }
-            for row in rows
-        ],
+        "memory": [[row.trace, row.measure, {side: asdict(one) for side, one in row.memory.items()}] for row in rows],
         "parts": {name: part.numbers for name, part in parts.items()},
     }
     conclude([*(target for part in parts.values() for target in part.targets), limits(rows)], results, args.json)

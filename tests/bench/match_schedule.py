@@ -77,7 +77,7 @@ async def ask(engine: Engine, session: str, prompt: list[int], boundaries: tuple
     request = engine_request(session, prompt, NUM_NEW, boundaries, is_completion=False)
     async for event in engine.generate(request):
         if isinstance(event, Finished):
-            return event.tokens.tolist()
+            return [int(token) for token in event.tokens]
     raise RuntimeError("a generation ended without Finished")
 
 

@@ -1,5 +1,6 @@
 """Our side: the engine in a child process, asked over a pipe."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -42,6 +43,8 @@ class OurArm:
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._number = 0
+        self._reader: threading.Thread | None = None
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed in close
         self.peak = Held()
 
     def start(self) -> None:
@@ -49,13 +52,13 @@ class OurArm:
         settings = {**asdict(self._setup), "path": str(self._setup.path)}
         argv = [sys.executable, "-m", "tests.bench.engine_child", json.dumps(settings)]
         env = {**os.environ, "QCN_AGENT_HOME": str(self._home)}
-        self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             argv, cwd=ROOT, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
         self._number, self._waiting = 0, {}
         ready = self._expect(0)
-        threading.Thread(target=self._read, args=(self._process, self._waiting), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process, self._waiting), daemon=True)
+        self._reader.start()
         ready.result(START_S)
 
     def submit(self, ask: Ask) -> "Future[Answer]":
@@ -96,12 +99,19 @@ class OurArm:
         return self._process.pid
 
     def kill(self) -> None:
-        """See `Arm.kill`."""
-        end(self._process, gently=False)
+        """See `Arm.kill`. Requests on their way fail."""
+        self._end(gently=False)
 
     def close(self) -> None:
         """See `Arm.close`."""
-        end(self._process, gently=True)
+        self._end(gently=True)
+        self._errors.close()
+
+    def _end(self, *, gently: bool) -> None:
+        end(self._process, gently=gently)
+        if self._reader is not None:
+            self._reader.join()
+        self._process = self._reader = None
 
     def _expect(self, number: int) -> "Future[dict[str, Any]]":
         self._waiting[number] = Future()
@@ -122,13 +132,15 @@ class OurArm:
         return reply
 
     def _read(self, process: "subprocess.Popen[str]", waiting: "dict[int, Future[dict[str, Any]]]") -> None:
+        """The reader thread: replies to their futures; when the process ends, what waits fails."""
         assert process.stdout is not None
-        for line in process.stdout:
-            found = json.loads(line)
-            waiting.pop(found["id"]).set_result(found)
-        process.wait()
-        for future in [*waiting.values()]:
-            future.set_exception(RuntimeError(f"our engine has gone: {self._last_words()}"))
+        with contextlib.suppress(ValueError):  # a line cut short by a kill, or the pipe closed
+            for line in process.stdout:
+                found = json.loads(line)
+                waiting.pop(found["id"]).set_result(found)
+        with self._lock:
+            for future in waiting.values():
+                future.set_exception(RuntimeError(f"our engine has gone: {self._last_words()}"))
 
     def _last_words(self) -> str:
         self._errors.seek(0)

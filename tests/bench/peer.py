@@ -16,7 +16,7 @@ from tests.bench.arms import Answer, Ask, Memory, end, resident_mib
 from tests.bench.engine_setup import Held, Setup
 
 SERVER = Path(__file__).with_name("peer_server.py")
-INSTALL = "pip install xllamacpp   (a llama-server in a wheel), or run with --no-peer"
+INSTALL = "pip install -e '.[bench]' (the wheel xllamacpp), or run with --no-peer"
 TIMEOUT_S = 600
 DEFAULT: Mapping[str, Any] = {"n_parallel": -1}  # as llama-server starts: 4 slots, a unified cache
 TUNED: Mapping[str, Any] = {
@@ -83,6 +83,7 @@ class Clock:
         self._begin = time.perf_counter()
 
     def __call__(self) -> float:
+        """The time now."""
         return 1e3 * (time.perf_counter() - self._begin)
 
 
@@ -107,11 +108,11 @@ class PeerArm:
             **flags,
         }
         self._process: subprocess.Popen[str] | None = None
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed in close
         self._url = self.version = ""
 
     def start(self) -> None:
         """See `Arm.start`."""
-        self._log = tempfile.TemporaryFile("w+", errors="replace")
         self._process = subprocess.Popen(
             [*self._argv, json.dumps(self._settings)],
             text=True,
@@ -152,6 +153,7 @@ class PeerArm:
     def close(self) -> None:
         """See `Arm.close`."""
         end(self._process, gently=True)
+        self._log.close()
 
     def _complete(self, ask: Ask) -> Answer:
         body = {

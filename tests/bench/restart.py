@@ -37,7 +37,8 @@ def first_turn(name: str, prompt: Tokens) -> Ask:
 def next_turn(turn: Turn, message: Tokens, num_new: int = 4) -> Ask:
     """The session goes on: prompt, answer, new message."""
     path = (*turn.ask.prompt, *turn.answer.tokens)
-    return Ask(turn.ask.session, (*path, *message), num_new, (len(turn.ask.prompt), len(path), len(path) + len(message)))
+    boundaries = (len(turn.ask.prompt), len(path), len(path) + len(message))
+    return Ask(turn.ask.session, (*path, *message), num_new, boundaries)
 
 
 def ask_all(arm: Arm, asks: Sequence[Ask]) -> list[Turn]:
@@ -88,7 +89,8 @@ def run_restart(contest: Contest) -> Part:
             results[arm.name] = restart_idle(contest, arm)
             memory[arm.name] = arm.memory()
     length = QUICK_LONG if contest.is_quick else LONG
-    counted = Row("restart", "evaluated / ideal", {name: f"{one[0].ratio:.2f}" for name, one in results.items()}, memory)
+    ratios = {name: f"{one[0].ratio:.2f}" for name, one in results.items()}
+    counted = Row("restart", "evaluated / ideal", ratios, memory)
     times = {name: f"{evaluated / again:.1f}" for name, (_, evaluated, again) in results.items()}
     timed = Row("restart", f"next turn at {length} tokens, times faster than evaluating", times, memory)
     ours, evaluated_ms, again_ms = results[OURS]
@@ -168,10 +170,11 @@ def run_crash(contest: Contest) -> Part:
     known = [one.pending for one in crashes if one.pending is not None]
     pending = f"{sum(known)} pending" if known else "pending: not reported by this engine"
     num_wrong = sum(one.num_wrong for one in crashes)
+    num_compared = len(crashes) * LOADED_SESSIONS * LOADED_NEW
     text = f"{evaluated} evaluated, {new} ideal, {pending}, {len(crashes)} kills"
     targets = [
         Target("crash: evaluated ≤ ideal + what was pending", text, all(one.is_bounded for one in crashes)),
-        Target("crash: wrong tokens = 0", f"{num_wrong} of {len(crashes) * LOADED_SESSIONS * LOADED_NEW}", not num_wrong),
+        Target("crash: wrong tokens = 0", f"{num_wrong} of {num_compared}", not num_wrong),
     ]
     cells = {OURS: f"{evaluated / max(1, new):.2f}; {num_wrong}"}
     row = Row("crash", "evaluated / ideal; wrong tokens", cells)

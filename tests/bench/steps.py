@@ -80,7 +80,9 @@ def step_ms(arm: OurArm) -> float:
     return 1e3 / rate(arm.submit(ask).result().times_ms)
 
 
-def pairs_of(measure: Callable[[], float], workers: Workers, num_pairs: int, limit_s: float) -> list[tuple[float, float]]:
+def pairs_of(
+    measure: Callable[[], float], workers: Workers, num_pairs: int, limit_s: float
+) -> list[tuple[float, float]]:
     """(Alone, beside the workers), the order changing from pair to pair."""
     pairs: list[tuple[float, float]] = []
     begin = time.monotonic()
