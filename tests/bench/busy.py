@@ -204,7 +204,7 @@ def interfere(typist: Typist, num_tokens: int) -> Shared:
         asked.append(typist.arm.submit(typist.ask()))
         time.sleep(max(0.0, begin + len(asked) / COMPLETIONS_A_SECOND - time.perf_counter()))
     elapsed = time.perf_counter() - begin
-    num_served = sum(future.done() for future in asked)
+    num_served = sum(future.done() and future.exception() is None for future in asked)
     wait(asked)
     times = answering.result().times_ms
     worst = worst_rate(times, WINDOW_MS) / alone
