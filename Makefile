@@ -39,13 +39,16 @@ wheel: $(VENV)/.dev  ## build the wheel into dist/
 fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 	@$(BIN)/python -m tests.bench.fuzz_cache
 
-bench: bench-cli bench-decode bench-fix  ## all benchmarks
+bench: bench-cli bench-decode bench-fix bench-engine  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
 	@$(BIN)/python tests/bench/cli_start.py
 
 bench-decode: $(VENV)/.dev  ## what our decode loop adds to a bare one
 	@$(BIN)/python tests/bench/decode_loop.py
+
+bench-engine: $(VENV)/.bench  ## our engine beside a llama-server; BENCH_ARGS=--quick is faster
+	@$(BIN)/python tests/bench/engine_bench.py $(BENCH_ARGS)
 
 bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
 	@$(BIN)/python tests/bench/fix_bench.py
@@ -80,4 +83,10 @@ $(VENV)/.dev: $(BUILT)
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel fuzz bench bench-cli bench-decode bench-fix demo-matrix clean
+# The benchmark's peer, a llama-server in a wheel.
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "── installing the benchmark's peer"
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+.PHONY: help demo test check fix golden wheel fuzz bench bench-cli bench-decode bench-engine bench-fix demo-matrix clean

@@ -1,7 +1,7 @@
-"""Proves, once per build, model and device, that cheap snapshots are exact here; else switches to full copies.
+"""Proves, once per build, model and device, that cheap snapshots are right here; else switches to full copies.
 
-The cheap way leans on details of llama.cpp (see `llama_backend.py`). The proof compares logits bit for bit with a plain
-replay that makes the same decode calls.
+The cheap way leans on details of llama.cpp (see `llama_backend.py`). The proof compares logits with a plain replay that
+makes the same decode calls. They are equal up to the order of sums, which follows the order of KV cells.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 PASSED, FULL_COPIES, NOT_NEEDED = "passed", "failed: full copies", "not needed"
 _LIVE, _OTHER, _PARK = 0, 1, 2
+_TOLERANCE = 0.02  # standard deviations of the logits; a state of another place gives 0.2 and more
 
 
 def ensure(backend: Backend, config: ModelConfig, fingerprint: str) -> str:
@@ -49,7 +50,7 @@ def _remember(cache: Path, result: str) -> None:
 
 
 def run(backend: Backend) -> bool:
-    """Whether rollback and fork give bitwise the logits of a replay. Leaves the backend empty."""
+    """Whether rollback and fork give the logits of a replay. Leaves the backend empty."""
     scale = min(1.0, backend.n_ctx / 512)
     head, left, right = _tokens(backend, tuple(int(scale * length) for length in (160, 96, 40)))
     try:
@@ -60,11 +61,8 @@ def run(backend: Backend) -> bool:
     finally:
         for seq_id in (_LIVE, _OTHER, _PARK):
             backend.drop(seq_id)
-    return (
-        np.array_equal(rolled_back, expected[1])
-        and np.array_equal(forked, expected[1])
-        and np.array_equal(original, expected[0])
-    )
+    pairs = ((rolled_back, expected[1]), (forked, expected[1]), (original, expected[0]))
+    return all(np.abs(got - wanted).max() <= _TOLERANCE * wanted.std() for got, wanted in pairs)
 
 
 def _reused(backend: Backend, head: IntArray, left: IntArray, right: IntArray) -> tuple[FloatArray, ...]:

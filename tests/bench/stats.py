@@ -57,6 +57,29 @@ class Median:
         return cls(statistics.median(ordered), ordered[low], ordered[high], n)
 
 
+@dataclass(frozen=True)
+class Quantile:
+    """A quantile of samples and its distribution-free 95% interval, which are samples themselves."""
+
+    value: float
+    low: float
+    high: float
+    num_samples: int
+
+    @classmethod
+    def of(cls, samples: Sequence[float], share: float) -> "Quantile":
+        """The `share` quantile (0 .. 1) of at least one sample: the order statistics around its rank."""
+        ordered, n = sorted(samples), len(samples)
+        reach = Z95 * math.sqrt(n * share * (1 - share))
+        ranks = (n * share, n * share - reach, n * share + reach)
+        value, low, high = (ordered[min(n - 1, max(0, math.ceil(rank) - 1))] for rank in ranks)
+        return cls(value, low, high, n)
+
+    def over(self, other: "Quantile") -> tuple[float, float, float]:
+        """Ratio to another one and an interval of it, wider than 95%: the worst corners of both."""
+        return self.value / other.value, self.low / other.high, self.high / other.low
+
+
 def only_one(ours: Sequence[bool], theirs: Sequence[bool]) -> Share:
     """Of the pairs where exactly one side succeeded: how often it was ours. Ours is better where 0.5 lies below it."""
     different = [mine for mine, other in zip(ours, theirs, strict=True) if mine != other]

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.bench.stats import Median, Share, only_one
+from tests.bench.stats import Median, Quantile, Share, only_one
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,20 @@ def test_pairs_must_be_pairs() -> None:
     """Results of different bugs can't be compared."""
     with pytest.raises(ValueError, match="shorter"):
         only_one([True], [])
+
+
+def test_quantile_is_an_order_statistic() -> None:
+    """Of 1 … 100 the 95th percentile is 95, its interval lies around it."""
+    found = Quantile.of([float(number) for number in range(100, 0, -1)], 0.95)
+    assert (found.value, found.num_samples) == (95.0, 100)
+    assert 88 <= found.low < 95 < found.high <= 100
+
+
+def test_quantile_of_one_sample() -> None:
+    """It is all there is."""
+    assert Quantile.of([3.0], 0.95) == Quantile(3.0, 3.0, 3.0, 1)
+
+
+def test_ratio_of_quantiles_takes_the_worst_corners() -> None:
+    """Low over high, high over low."""
+    assert Quantile(4, 2, 6, 9).over(Quantile(2, 1, 4, 9)) == (2.0, 0.5, 6.0)

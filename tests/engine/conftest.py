@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gguf as gguf_package
 import numpy as np
 import pytest
 
@@ -35,10 +34,10 @@ def model_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def attention_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
+def attention_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer llama with the embedded model's vocabulary: it has KV only."""
     path = tmp_path_factory.mktemp("models") / "attention.gguf"
-    _write_attention_model(path, gguf_package.GGUFReader(model_path), with_vocabulary=True)
+    random_models.write_attention(path)
     return path
 
 
@@ -51,57 +50,11 @@ def hybrid_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tokenless_model_path(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
+def tokenless_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without a tokenizer: llama.cpp loads it, and would end the process at the first text."""
     path = tmp_path_factory.mktemp("models") / "tokenless.gguf"
-    _write_attention_model(path, gguf_package.GGUFReader(model_path), with_vocabulary=False)
+    random_models.write_attention(path, with_vocabulary=False)
     return path
-
-
-def _write_attention_model(path: Path, reader: Any, *, with_vocabulary: bool) -> None:
-    writer = gguf_package.GGUFWriter(path, "llama")
-    width, hidden, heads = 64, 128, 4
-    writer.add_block_count(2)
-    writer.add_context_length(4096)
-    writer.add_embedding_length(width)
-    writer.add_feed_forward_length(hidden)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(heads)
-    writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_rope_dimension_count(width // heads)
-    n_vocab = len(reader.fields["tokenizer.ggml.tokens"].data)
-    if with_vocabulary:
-        _copy_vocabulary(reader, writer)
-    else:
-        writer.add_tokenizer_model("no_vocab")
-        writer.add_vocab_size(n_vocab)
-    random = np.random.default_rng(0)
-    shapes = {"token_embd.weight": (n_vocab, width), "output_norm.weight": (width,), "output.weight": (n_vocab, width)}
-    for layer in range(2):
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            shapes[f"blk.{layer}.{name}.weight"] = (width, width)
-        shapes[f"blk.{layer}.ffn_gate.weight"] = shapes[f"blk.{layer}.ffn_up.weight"] = (hidden, width)
-        shapes[f"blk.{layer}.ffn_down.weight"] = (width, hidden)
-        shapes[f"blk.{layer}.attn_norm.weight"] = shapes[f"blk.{layer}.ffn_norm.weight"] = (width,)
-    for name, shape in shapes.items():
-        weights = np.ones(shape) if len(shape) == 1 else random.normal(0, 0.3, shape)
-        writer.add_tensor(name, weights.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _copy_vocabulary(reader: Any, writer: Any) -> None:
-    def contents(key: str) -> Any:
-        return reader.fields[f"tokenizer.ggml.{key}"].contents()
-
-    writer.add_tokenizer_model(contents("model"))
-    writer.add_tokenizer_pre(contents("pre"))
-    writer.add_token_list(contents("tokens"))
-    writer.add_token_types(contents("token_type"))
-    writer.add_token_merges(contents("merges"))
-    writer.add_eos_token_id(contents("eos_token_id"))
 
 
 @pytest.fixture
