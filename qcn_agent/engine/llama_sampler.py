@@ -28,6 +28,7 @@ class LlamaSampler:
     def __init__(self, context: Any, vocab: LlamaVocab, settings: SamplingSettings, grammar: Grammar | None) -> None:
         self._context = context
         self._n_vocab = vocab.n_tokens
+        self._row = -1
         self._seed = settings.seed
         self._greedy = settings.temperature == 0
         self._has_history = settings.repeat_penalty != 1.0
@@ -35,11 +36,12 @@ class LlamaSampler:
         self._chain = build_chain(vocab.n_tokens, settings)
         self._draw_link = api.llama_sampler_chain_n(self._chain) - 1
 
-    def sample(self, position: int) -> int:
+    def sample(self, position: int, row: int = -1) -> int:
         """See `Sampler.sample`."""
+        self._row = row
         self._reseed(position)
         if self._gate is None:
-            return int(api.llama_sampler_sample(self._chain, self._context, -1))
+            return int(api.llama_sampler_sample(self._chain, self._context, row))
         token = self._draw_fitting(self._gate)
         self._gate.accept(token)
         api.llama_sampler_accept(self._chain, token)
@@ -72,7 +74,7 @@ class LlamaSampler:
         """Draw without the grammar. llama.cpp's shortcut accepts the token, which only a penalty remembers."""
         if self._has_history:
             return self._draw(self._candidates())
-        return int(api.llama_sampler_sample(self._chain, self._context, -1))
+        return int(api.llama_sampler_sample(self._chain, self._context, self._row))
 
     def _draw_avoiding(self, gate: GrammarGate, token: int) -> int:
         """Draw again without the tokens that would start the grammar on text it does not accept."""
@@ -87,7 +89,7 @@ class LlamaSampler:
 
     def _candidates(self) -> Any:
         """All tokens with their logits, entry i for token i."""
-        pointer = api.llama_get_logits_ith(self._context, -1)
+        pointer = api.llama_get_logits_ith(self._context, self._row)
         if not pointer:
             raise EngineError("no logits were asked for")
         candidates = np.empty(self._n_vocab, CANDIDATE)

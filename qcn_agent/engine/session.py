@@ -3,10 +3,11 @@
 A session owns one live sequence and the snapshots along its path. Its ledger is the truth about both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from qcn_agent.engine.backend import Backend, NoRoomError
+from qcn_agent.engine.backend import Backend, NoBranchError, NoRoomError, Run
 from qcn_agent.engine.generator import GenerationRequest, IntArray
 from qcn_agent.engine.ledger import Ledger
 from qcn_agent.errors import ContextFullError, EngineError
@@ -34,6 +35,15 @@ class Session:
     ledger: Ledger = field(default_factory=Ledger)
     snapshots: list[Snapshot] = field(default_factory=list)
     last_used: int = 0
+    is_running: bool = False  # between `prepare` and `release`
+
+
+class Step(NamedTuple):
+    """One session's part of a decode call."""
+
+    session: Session
+    tokens: IntArray
+    want_logits: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,10 @@ class SessionManager:
         return tuple(self._sessions.values())
 
     def prepare(self, request: GenerationRequest) -> Prepared:
-        """Make the session hold the longest usable part of the prompt, leaving at least one token to evaluate."""
+        """Make the session hold the longest usable part of the prompt, leaving at least one token to evaluate.
+
+        The session is the caller's until `release`. Raises NoBranchError when every session, or this one, is running.
+        """
         prompt = request.prompt
         session = self._get(request.session)
         own = self._best_source(session, prompt)
@@ -85,23 +98,34 @@ class SessionManager:
         else:
             self._cut_back(own)
         reused = len(session.ledger)
+        session.is_running = True
         return Prepared(session, reused, self._cuts(request, reused, branch))
 
-    def extend(self, session: Session, tokens: IntArray, *, want_logits: bool) -> None:
-        """Decode one call's tokens at the end of the session, evicting idle sessions for room.
+    def extend(self, steps: Sequence[Step]) -> None:
+        """Decode one call's tokens at the ends of the steps' sessions, evicting idle ones for room.
 
-        Raises ContextFullError when nothing is left to evict (the session is intact), DecodeError when it must be
-        recovered.
+        Raises ContextFullError when nothing is left to evict (all sessions are intact), AbortedError or DecodeError
+        when each session of the call must be recovered.
         """
+        runs = [Run(s.session.seq_id, s.tokens, len(s.session.ledger), s.want_logits) for s in steps]
         while True:
             try:
-                self._backend.decode(session.seq_id, tokens, len(session.ledger), want_logits=want_logits)
+                self._backend.decode(runs)
             except NoRoomError as error:
-                if not self._evict_idle(session):
+                if not self._evict_idle():
                     raise ContextFullError("the KV cache is full", hint="raise model.n_ctx") from error
             else:
-                session.ledger.append(tokens)
+                for step in steps:
+                    step.session.ledger.append(step.tokens)
                 return
+
+    def release(self, session: Session) -> None:
+        """The generation is over: the session stays in the cache and may be evicted."""
+        session.is_running = False
+
+    def idle_work(self, budget_s: float) -> bool:
+        """Do what is best done while nobody waits, for about `budget_s`. True when there is more of it."""
+        return False
 
     def snapshot(self, session: Session, *, is_anchor: bool) -> None:
         """Keep the state at the end of the session, at the expense of the least useful other one."""
@@ -153,10 +177,12 @@ class SessionManager:
 
     def _get(self, name: str) -> Session:
         if name not in self._sessions:
-            if not self._free_seqs:
-                self._evict_idle(None)
+            if not self._free_seqs and not self._evict_idle():
+                raise NoBranchError("every session is running")
             self._sessions[name] = Session(name, self._free_seqs.pop())
         session = self._sessions[name]
+        if session.is_running:
+            raise NoBranchError(f"session {name!r} is running")
         session.last_used = self._tick()
         return session
 
@@ -205,9 +231,9 @@ class SessionManager:
         wanted = {*boundaries[:1], *boundaries[-_RECENT_BOUNDARIES:], last, min(branch, last)}
         return tuple(sorted(position for position in wanted if position >= max(reused, 1)))
 
-    def _evict_idle(self, keep: Session | None) -> bool:
-        """Drop the session that was used longest ago. False when there is none but `keep`."""
-        idle = [session for session in self.sessions if session is not keep]
+    def _evict_idle(self) -> bool:
+        """Drop the idle session that was used longest ago. False when there is none."""
+        idle = [session for session in self.sessions if not session.is_running]
         if idle:
             self.drop(min(idle, key=lambda session: session.last_used).name)
         return bool(idle)

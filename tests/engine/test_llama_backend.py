@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.backend import DecodeError, NoRoomError
+from qcn_agent.engine.backend import DecodeError, NoRoomError, Run
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
 from qcn_agent.engine.llama_cpp import api
@@ -36,11 +36,11 @@ def test_a_rollback_is_bitwise_a_replay(
 ) -> None:
     """Head, wrong turn, back, right turn: the logits are those of head and right turn alone."""
     head, wrong, right = (random_tokens(length, seed) for seed in (1, 2, 3))
-    either.decode(0, head, 0, want_logits=False)
+    either.decode([Run(0, head, 0)])
     either.snapshot(0, 5)
-    either.decode(0, wrong, length, want_logits=False)
+    either.decode([Run(0, wrong, length)])
     either.restore(5, 0, length)
-    either.decode(0, right, length, want_logits=True)
+    either.decode([Run(0, right, length, True)])
     expected = replay(np.concatenate([head, right]), (length, 2 * length))
     assert np.array_equal(either.logits(), expected)
 
@@ -48,11 +48,11 @@ def test_a_rollback_is_bitwise_a_replay(
 def test_a_snapshot_survives_many_rollbacks(either: LlamaBackend, random_tokens: RandomTokens) -> None:
     """The same turn from the same snapshot gives the same logits each time, and the length is that of the path."""
     head, turn = random_tokens(40, 1), random_tokens(20, 2)
-    either.decode(0, head, 0, want_logits=False)
+    either.decode([Run(0, head, 0)])
     either.snapshot(0, 5)
     seen = []
     for _ in range(4):
-        either.decode(0, turn, 40, want_logits=True)
+        either.decode([Run(0, turn, 40, True)])
         seen.append(either.logits())
         assert either.length(0) == 60
         either.restore(5, 0, 40)
@@ -65,13 +65,13 @@ def test_a_fork_is_exact_and_leaves_its_source_alone(
 ) -> None:
     """A fork from the middle of a path and the path itself both go on as if the other did not exist."""
     head, left, right, more = (random_tokens(48, seed) for seed in (1, 2, 3, 4))
-    either.decode(0, head, 0, want_logits=False)
+    either.decode([Run(0, head, 0)])
     either.snapshot(0, 5)
-    either.decode(0, left, 48, want_logits=False)
+    either.decode([Run(0, left, 48)])
     either.fork(0, 5, 1, 48)
-    either.decode(1, right, 48, want_logits=True)
+    either.decode([Run(1, right, 48, True)])
     forked = either.logits()
-    either.decode(0, more, 96, want_logits=True)
+    either.decode([Run(0, more, 96, True)])
     assert np.array_equal(forked, replay(np.concatenate([head, right]), (48, 96)))
     assert np.array_equal(either.logits(), replay(np.concatenate([head, left, more]), (48, 96, 144)))
 
@@ -83,29 +83,29 @@ def test_every_sequence_id_can_be_in_use(make_backend: MakeBackend, random_token
     chunks = [random_tokens(8, seed) for seed in range(backend.n_seq_max)]
     expected: list[FloatArray] = []
     for index, park in enumerate(parks):
-        backend.decode(0, chunks[index], 8 * index, want_logits=False)
+        backend.decode([Run(0, chunks[index], 8 * index)])
         backend.snapshot(0, park)
     for index, park in reversed(list(enumerate(parks))):
         backend.restore(park, 0, 8 * (index + 1))
-        backend.decode(0, chunks[-1], 8 * (index + 1), want_logits=True)
+        backend.decode([Run(0, chunks[-1], 8 * (index + 1), True)])
         expected.append(backend.logits())
     backend.drop(0)
-    backend.decode(0, chunks[0], 0, want_logits=False)
-    backend.decode(0, chunks[-1], 8, want_logits=True)
+    backend.decode([Run(0, chunks[0], 0)])
+    backend.decode([Run(0, chunks[-1], 8, True)])
     assert np.array_equal(backend.logits(), expected[-1])
 
 
 def test_a_restore_without_a_trim_would_be_seen(backend: LlamaBackend, random_tokens: RandomTokens) -> None:
     """The control of these tests: leaving the old KV in place changes the logits plainly, without any error."""
     head, wrong, turn = random_tokens(64, 1), random_tokens(40, 2), random_tokens(5, 3)
-    backend.decode(0, head, 0, want_logits=False)
+    backend.decode([Run(0, head, 0)])
     backend.snapshot(0, 5)
-    backend.decode(0, turn, 64, want_logits=True)
+    backend.decode([Run(0, turn, 64, True)])
     expected = backend.logits()
     backend.restore(5, 0, 64)
-    backend.decode(0, wrong, 64, want_logits=False)
+    backend.decode([Run(0, wrong, 64)])
     api.llama_memory_seq_cp(backend._memory, 5, 0, 0, 0)
-    backend.decode(0, turn, 64, want_logits=True)
+    backend.decode([Run(0, turn, 64, True)])
     assert np.abs(backend.logits() - expected).max() > 0.15 * expected.std()
 
 
@@ -117,14 +117,14 @@ def test_pure_attention_is_cut_back_without_a_snapshot(
     head, wrong, right = (random_tokens(30, seed) for seed in (1, 2, 3))
     assert not backend.needs_snapshots
     assert backend.info.state_bytes == 0
-    backend.decode(0, head, 0, want_logits=False)
-    backend.decode(0, wrong, 30, want_logits=False)
+    backend.decode([Run(0, head, 0)])
+    backend.decode([Run(0, wrong, 30)])
     backend.fork(0, 0, 1, 30)
     backend.restore(0, 0, 30)
     for begin, tokens in ((0, head), (30, right)):
-        fresh.decode(0, tokens, begin, want_logits=True)
+        fresh.decode([Run(0, tokens, begin, True)])
     for seq_id in (0, 1):
-        backend.decode(seq_id, right, 30, want_logits=True)
+        backend.decode([Run(seq_id, right, 30, True)])
         np.testing.assert_allclose(backend.logits(), fresh.logits(), atol=1e-4)
 
 
@@ -132,17 +132,17 @@ def test_a_full_cache_changes_nothing(make_backend: MakeBackend, random_tokens: 
     """NoRoomError, and after room was made the sequence goes on exactly."""
     backend = make_backend(n_ctx=256)
     head, turn = random_tokens(64, 1), random_tokens(64, 2)
-    backend.decode(0, head, 0, want_logits=False)
+    backend.decode([Run(0, head, 0)])
     backend.snapshot(0, 5)
-    backend.decode(0, turn, 64, want_logits=True)
+    backend.decode([Run(0, turn, 64, True)])
     expected = backend.logits()
     backend.restore(5, 0, 64)
     for begin in range(0, 192, 64):
-        backend.decode(1, head, begin, want_logits=False)
+        backend.decode([Run(1, head, begin)])
     with pytest.raises(NoRoomError):
-        backend.decode(0, turn, 64, want_logits=False)
+        backend.decode([Run(0, turn, 64)])
     backend.drop(1)
-    backend.decode(0, turn, 64, want_logits=True)
+    backend.decode([Run(0, turn, 64, True)])
     assert np.array_equal(backend.logits(), expected)
 
 
@@ -151,31 +151,31 @@ def test_an_aborted_call_is_a_decode_error_and_a_restore_repairs_it(
 ) -> None:
     """llama.cpp is really stopped half-way; the snapshot then gives bitwise what a fresh context gives."""
     head, turn = random_tokens(64, 1), random_tokens(64, 2)
-    backend.decode(0, head, 0, want_logits=False)
+    backend.decode([Run(0, head, 0)])
     backend.snapshot(0, 5)
     calls = iter(range(10_000))
     abort = api.ggml_abort_callback(lambda _: next(calls) > 40)
     api.llama_set_abort_callback(backend._context, abort, None)
     with pytest.raises(DecodeError, match="code 2"):
-        backend.decode(0, turn, 64, want_logits=True)
+        backend.decode([Run(0, turn, 64, True)])
     api.llama_set_abort_callback(backend._context, api.ggml_abort_callback(0), None)
     backend.restore(5, 0, 64)
-    backend.decode(0, turn, 64, want_logits=True)
+    backend.decode([Run(0, turn, 64, True)])
     assert np.array_equal(backend.logits(), replay(np.concatenate([head, turn]), (64, 128)))
 
 
 def test_a_gap_in_positions_is_a_decode_error(backend: LlamaBackend, random_tokens: RandomTokens) -> None:
     """Tokens must continue where the sequence ends."""
-    backend.decode(0, random_tokens(8, 1), 0, want_logits=False)
+    backend.decode([Run(0, random_tokens(8, 1), 0)])
     with pytest.raises(DecodeError):
-        backend.decode(0, random_tokens(8, 2), 20, want_logits=False)
+        backend.decode([Run(0, random_tokens(8, 2), 20)])
 
 
 @pytest.mark.parametrize("seq_id", [-1, 10, 1 << 30])
 def test_a_wrong_sequence_id_is_refused(backend: LlamaBackend, random_tokens: RandomTokens, seq_id: int) -> None:
     """Each call that takes an id checks it: llama.cpp would end the process."""
     calls: list[Callable[[], Any]] = [
-        lambda: backend.decode(seq_id, random_tokens(1, 1), 0, want_logits=False),
+        lambda: backend.decode([Run(seq_id, random_tokens(1, 1), 0)]),
         lambda: backend.snapshot(0, seq_id),
         lambda: backend.restore(seq_id, 0, 0),
         lambda: backend.fork(0, 1, seq_id, 0),
@@ -191,12 +191,12 @@ def test_a_wrong_sequence_id_is_refused(backend: LlamaBackend, random_tokens: Ra
 def test_a_call_of_impossible_size_is_refused(backend: LlamaBackend, random_tokens: RandomTokens, count: int) -> None:
     """Empty calls and calls beyond the batch size are errors of ours, not assertions of llama.cpp's."""
     with pytest.raises(EngineError, match=r"1 \.\. 64"):
-        backend.decode(0, random_tokens(count, 1), 0, want_logits=False)
+        backend.decode([Run(0, random_tokens(count, 1), 0)])
 
 
 def test_logits_exist_only_where_they_were_asked_for(backend: LlamaBackend, random_tokens: RandomTokens) -> None:
     """Reading them after a call without logits is an error, not an old row."""
-    backend.decode(0, random_tokens(8, 1), 0, want_logits=False)
+    backend.decode([Run(0, random_tokens(8, 1), 0)])
     with pytest.raises(EngineError, match="no logits"):
         backend.logits()
 
@@ -235,7 +235,7 @@ def test_a_closed_backend_refuses_text_and_closes_twice(make_backend: MakeBacken
 def test_quantised_caches_load_and_decode(make_backend: MakeBackend, random_tokens: RandomTokens, kv_type: str) -> None:
     """The other cache types give finite logits."""
     backend = make_backend(kv_type=kv_type)
-    backend.decode(0, random_tokens(8, 1), 0, want_logits=True)
+    backend.decode([Run(0, random_tokens(8, 1), 0, True)])
     assert np.isfinite(backend.logits()).all()
 
 
@@ -248,7 +248,7 @@ def test_a_quantised_cache_needs_flash_attention(make_backend: MakeBackend) -> N
 def test_more_sequences_than_a_batch_has_tokens(make_backend: MakeBackend, random_tokens: RandomTokens) -> None:
     """The smallest chunk and the most sessions and snapshots together do not assert."""
     backend = make_backend(n_ubatch=16, max_sessions=64, max_snapshots=128)
-    backend.decode(192, random_tokens(16, 1), 0, want_logits=True)
+    backend.decode([Run(192, random_tokens(16, 1), 0, True)])
     assert backend.n_seq_max == 193
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.generator import IntArray
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
@@ -17,7 +18,7 @@ HOT = SamplingSettings(temperature=2.0, top_k=0, top_p=1.0)
 @pytest.fixture
 def ready(backend: LlamaBackend, random_tokens: Callable[[int, int], IntArray]) -> LlamaBackend:
     """A backend with logits to draw from."""
-    backend.decode(0, random_tokens(32, 1), 0, want_logits=True)
+    backend.decode([Run(0, random_tokens(32, 1), 0, True)])
     return backend
 
 
@@ -102,7 +103,7 @@ def test_drawing_without_logits_is_an_error(
     backend: LlamaBackend, random_tokens: Callable[[int, int], IntArray]
 ) -> None:
     """With a penalty and a grammar the candidates are read by us, and checked."""
-    backend.decode(0, random_tokens(8, 1), 0, want_logits=False)
+    backend.decode([Run(0, random_tokens(8, 1), 0)])
     settings = SamplingSettings(repeat_penalty=1.1)
     with pytest.raises(EngineError, match="no logits"):
         _draws(backend, settings, range(1), Grammar("root ::= [a]"))

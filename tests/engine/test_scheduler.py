@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.generator import (
     Event,
     Finished,
@@ -356,7 +357,7 @@ def test_random_operations_keep_books_and_answers_right(
         _walk(desk, seed, request_for, random_tokens)
         for session in desk.sessions.sessions:
             tokens, splits = np.concatenate([session.ledger.tokens, probe]), session.ledger.splits
-            desk.backend.decode(session.seq_id, probe, len(session.ledger), want_logits=True)
+            desk.backend.decode([Run(session.seq_id, probe, len(session.ledger), True)])
             expected = replay(tokens, (*splits, len(tokens)), flash_attention=False)
             found.append(desk.backend.logits())
             assert np.abs(found[-1] - expected).max() < 0.12 * expected.std()

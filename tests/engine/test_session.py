@@ -10,7 +10,7 @@ from qcn_agent.engine.backend import Backend, DecodeError
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
-from qcn_agent.engine.session import Prepared, SessionManager
+from qcn_agent.engine.session import Prepared, SessionManager, Step
 from qcn_agent.errors import ContextFullError, EngineError
 
 RandomTokens = Callable[[int, int], IntArray]
@@ -32,15 +32,22 @@ class Reader:
         prepared = self.manager.prepare(request)
         session = prepared.session
         self.num_evaluated = 0
+        try:
+            self._read(request, prepared)
+        finally:
+            self.manager.release(session)
+        self.manager.check_integrity()
+        return prepared
+
+    def _read(self, request: GenerationRequest, prepared: Prepared) -> None:
+        session = prepared.session
         while len(session.ledger) < len(request.prompt):
             begin = len(session.ledger)
             self._snapshot_if_due(request, prepared)
             stops = [cut for cut in prepared.cuts if cut > begin]
             end = min([begin + 64, len(request.prompt), *stops[:1]])
-            self.manager.extend(session, request.prompt[begin:end], want_logits=end == len(request.prompt))
+            self.manager.extend([Step(session, request.prompt[begin:end], end == len(request.prompt))])
             self.num_evaluated += end - begin
-        self.manager.check_integrity()
-        return prepared
 
     def _snapshot_if_due(self, request: GenerationRequest, prepared: Prepared) -> None:
         position = len(prepared.session.ledger)
@@ -221,7 +228,7 @@ def test_a_corrupt_session_is_put_back_to_its_last_snapshot(
     abort = api.ggml_abort_callback(lambda _: next(calls) > 40)
     api.llama_set_abort_callback(reader.backend._context, abort, None)
     with pytest.raises(DecodeError):
-        reader.manager.extend(prepared.session, tokens[130:190], want_logits=True)
+        reader.manager.extend([Step(prepared.session, tokens[130:190], True)])
     api.llama_set_abort_callback(reader.backend._context, api.ggml_abort_callback(0), None)
     reader.manager.recover(prepared.session)
     reader.manager.check_integrity()
@@ -235,7 +242,7 @@ def test_a_corrupt_session_without_snapshots_is_emptied(
 ) -> None:
     """There is nothing to go back to, so the next prompt is read from the start."""
     prepared = reader.manager.prepare(request_for(random_tokens(100, 1)))
-    reader.manager.extend(prepared.session, random_tokens(50, 1), want_logits=False)
+    reader.manager.extend([Step(prepared.session, random_tokens(50, 1))])
     reader.manager.recover(prepared.session)
     reader.manager.check_integrity()
     assert len(prepared.session.ledger) == 0
