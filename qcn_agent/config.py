@@ -61,6 +61,20 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class SchedulerConfig:
+    """[scheduler]: how long one call of the model may keep others waiting."""
+
+    quantum_ms: float = _key(1000.0, "longest prefill call while nobody else waits", low=1, high=60_000)
+    shared_quantum_ms: float = _key(100.0, "longest prefill call while other requests run", low=1, high=60_000)
+    typing_quantum_ms: float = _key(50.0, "longest prefill call while someone types", low=1, high=60_000)
+    typing_window_s: float = _key(5.0, "someone types until so long after the latest completion", low=0, high=3600)
+    min_share: float = _key(0.3, "share of time that completions leave to other requests", low=0.05, high=0.9)
+    abort_ms: float = _key(
+        100.0, "a completion cuts short a prefill call expected to take longer (CPU only); 0: never", low=0, high=60_000
+    )
+
+
+@dataclass(frozen=True)
 class FixConfig:
     """[fix]: budgets of the agent loop."""
 
@@ -87,6 +101,7 @@ class Config:
     """All settings of one process."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     fix: FixConfig = field(default_factory=FixConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
 

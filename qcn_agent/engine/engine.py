@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qcn_agent import gguf
-from qcn_agent.config import ModelConfig
+from qcn_agent.config import ModelConfig, SchedulerConfig
 from qcn_agent.engine import llama_cpp, memory, selftest
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import Event, GenerationRequest
@@ -19,6 +19,8 @@ from qcn_agent.engine.session import SessionManager
 from qcn_agent.engine.stream import EventStream
 from qcn_agent.engine.text import LlamaVocabulary
 from qcn_agent.errors import ContextFullError, UsageError
+
+_SCHEDULING = SchedulerConfig()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,12 @@ class Engine:
     """Use `Engine.load`. Methods may be called from any thread; `generate` needs a running asyncio loop."""
 
     def __init__(
-        self, backend: Backend, config: ModelConfig, headers: tuple[gguf.GGUFHeader, ...], selftest_result: str
+        self,
+        backend: Backend,
+        config: ModelConfig,
+        headers: tuple[gguf.GGUFHeader, ...],
+        selftest_result: str,
+        scheduling: SchedulerConfig,
     ) -> None:
         self._backend = backend
         self._headers = headers
@@ -70,11 +77,18 @@ class Engine:
         self._sessions = SessionManager(backend, config.max_sessions, config.max_snapshots)
         self.metadata: Mapping[str, str] = scalar_metadata(headers[0])
         self.vocabulary = LlamaVocabulary(backend)
-        self._scheduler = Scheduler(backend, self._sessions, self.metadata)
+        self._scheduler = Scheduler(backend, self._sessions, self.metadata, scheduling)
         self._scheduler.start()
 
     @classmethod
-    def load(cls, config: ModelConfig, path: Path, *, on_progress: ProgressCallback | None = None) -> "Engine":
+    def load(
+        cls,
+        config: ModelConfig,
+        path: Path,
+        *,
+        scheduling: SchedulerConfig = _SCHEDULING,
+        on_progress: ProgressCallback | None = None,
+    ) -> "Engine":
         """Load the model at `path`; blocking, so call it in a thread. `on_progress` gets 0..1, False from it aborts.
 
         Raises ModelNotFoundError, ModelFormatError, ModelTooLargeError (before any weight is read), ConfigError,
@@ -90,7 +104,7 @@ class Engine:
             backend = LlamaBackend(model, config)
             cleanup.callback(backend.close)  # runs before model.close
             result = selftest.ensure(backend, config, gguf.fingerprint(headers))
-            engine = cls(backend, config, headers, result)
+            engine = cls(backend, config, headers, result, scheduling)
             cleanup.pop_all()
         return engine
 
@@ -113,8 +127,8 @@ class Engine:
             sequence.cancel()
 
     def drop_session(self, name: str) -> None:
-        """Forget a conversation as soon as no request is running."""
-        self._scheduler.post(lambda: self._sessions.drop(name))
+        """Forget a conversation as soon as none of its requests waits or runs."""
+        self._scheduler.drop_session(name)
 
     def status(self) -> EngineStatus:
         """A snapshot of the counters."""

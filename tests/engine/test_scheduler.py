@@ -1,6 +1,5 @@
 """One step is one call of the model; costs are counted exactly; a cancel takes effect at the next step."""
 
-import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -175,18 +174,20 @@ def test_a_request_cancelled_in_the_queue_costs_nothing(
     assert desk.scheduler.stats.num_evaluated_tokens == 0
 
 
-def test_requests_are_served_in_order(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
-    """The second one starts when the first is done."""
-    _, first = desk.submit(request_for(random_tokens(20, 1), session="a"))
-    _, second = desk.submit(request_for(random_tokens(20, 2), session="b"))
+def test_requests_run_side_by_side(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Two people's prompts are read in turns, then their tokens are drawn after common calls, one row each."""
+    requests = [
+        request_for(random_tokens(20, seed), session=name, max_new_tokens=5, grammar=ENDLESS)
+        for seed, name in enumerate("ab")
+    ]
+    first, second = (desk.submit(request)[1] for request in requests)
     assert desk.scheduler.queue_length == 2
-    while not first.is_closed:
-        assert not second.received
-        desk.scheduler.step()
-    assert desk.scheduler.queue_length == 1
+    num_steps = 0
     while desk.scheduler.step():
-        pass
-    assert isinstance(second.received[-1], Finished)
+        num_steps += 1
+    assert num_steps == 2 * 2 + 4  # a prompt is a call up to its last token and one for that; then four more tokens
+    assert desk.scheduler.queue_length == 0
+    assert all(isinstance(recorder.received[-1], Finished) for recorder in (first, second))
 
 
 def test_the_same_seed_draws_the_same_tokens_and_another_does_not(
@@ -252,19 +253,20 @@ def test_a_request_that_can_t_start_fails_alone(
     desk.run(request_for(random_tokens(20, 1)))
 
 
-def test_commands_wait_for_the_running_request(
+def test_a_session_is_dropped_when_nothing_of_it_runs(
     desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:
-    """A posted command runs between two requests, never inside one."""
-    order: list[str] = []
-    desk.submit(request_for(random_tokens(20, 1), max_new_tokens=2))
+    """A drop that was asked for in the middle of a request takes effect after it; an idle session goes at once."""
+    desk.run(request_for(random_tokens(20, 1), session="idle"))
+    desk.submit(request_for(random_tokens(20, 2), session="busy", max_new_tokens=2, grammar=ENDLESS))
     desk.scheduler.step()
-    desk.scheduler.post(lambda: order.append(f"command with {desk.scheduler.queue_length} left"))
-    _, second = desk.submit(request_for(random_tokens(20, 2), max_new_tokens=2))
+    desk.scheduler.drop_session("idle")
+    desk.scheduler.drop_session("busy")
+    desk.scheduler.step()
+    assert [session.name for session in desk.sessions.sessions] == ["busy"]
     while desk.scheduler.step():
         pass
-    assert order == ["command with 1 left"]
-    assert isinstance(second.received[-1], Finished)
+    assert desk.sessions.sessions == ()
 
 
 def test_closing_ends_what_waits_and_refuses_more(
@@ -323,7 +325,7 @@ def _walk(desk: Desk, seed: int, request_for: RequestFor, random_tokens: RandomT
         request = request_for(prompt, session=name, boundaries=(50, keep), max_new_tokens=6, grammar=ENDLESS)
         action = int(random.integers(0, 6))
         if action == 0:
-            desk.scheduler.post(functools.partial(desk.sessions.drop, name))
+            desk.scheduler.drop_session(name)
         elif action == 1:
             sequence, _ = desk.submit(request)
             for _ in range(int(random.integers(0, 6))):
