@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 WINDOW_S = 2.0  # of busy time, over which the share of those below completions is guaranteed
 _BACKGROUND_SHARE = 0.02
+_FIRST_TOKEN_THRESHOLD_S = 0.2  # so a single prompt is read in one go; only a flood of them has to share
 _BACKGROUND_THRESHOLD_S = 0.1  # so background work first waits five busy seconds
 
 
@@ -60,7 +61,7 @@ class Turns:
         self._background = Debt(_BACKGROUND_SHARE, _BACKGROUND_THRESHOLD_S)
         self._debts = {
             Turn.COMPLETION: Debt(min_share, limit_s=min_share * WINDOW_S),
-            Turn.FIRST_TOKEN: Debt(min_share),
+            Turn.FIRST_TOKEN: Debt(min_share, _FIRST_TOKEN_THRESHOLD_S),
             Turn.DECODE: Debt(0.5),
         }
 

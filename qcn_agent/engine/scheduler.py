@@ -220,11 +220,12 @@ class Scheduler:
         return tuple(decoding[: self._backend.n_batch])
 
     def _turn_of(self, sequence: Sequence, quantum: int) -> Turn:
-        """The class of a generation. A completion that takes a whole window's share for itself is none any more."""
+        """The class of a generation. A completion older than the share of a window it may fill is none any more."""
         priority = sequence.request.priority
         if priority is Priority.BACKGROUND:
             return Turn.BACKGROUND
-        if priority is Priority.COMPLETION and sequence.served_s < (1 - self._config.min_share) * WINDOW_S:
+        oldest = self._clock() - (1 - self._config.min_share) * WINDOW_S
+        if priority is Priority.COMPLETION and sequence.submitted_at > oldest:
             return Turn.COMPLETION
         if sequence.state is SequenceState.DECODE:
             return Turn.DECODE
@@ -333,7 +334,6 @@ class Scheduler:
         self.stats.num_steps += 1
         for sequence in members:
             sequence.served_at = self.stats.num_steps
-            sequence.served_s += seconds
         self._served = {sequence.turn for sequence in members}
         others = [sequence for sequence in self._roster.live if sequence not in members]
         for sequence in others:

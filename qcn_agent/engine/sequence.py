@@ -52,7 +52,6 @@ class Sequence:
     num_aborts: int = 0  # of the chunk it is at
     num_failures: int = 0
     served_at: int = 0  # number of the latest step it had part in
-    served_s: float = 0.0
     cancelled: bool = False
     is_blocked: bool = False  # another generation has to end first
     needs_room: bool = False  # and so many cells that a completion's will not do

@@ -9,7 +9,6 @@ import pytest
 
 from qcn_agent.engine.backend import Run
 from qcn_agent.engine.generator import (
-    Event,
     Finished,
     FloatArray,
     GenerationRequest,
@@ -21,60 +20,14 @@ from qcn_agent.engine.generator import (
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
-from qcn_agent.engine.scheduler import Scheduler
 from qcn_agent.engine.sequence import Sequence, SequenceState
-from qcn_agent.engine.session import SessionManager
-from qcn_agent.engine.stream import EventStream
 from qcn_agent.errors import EngineError, QcnError, UsageError
+from tests.fakes.desk import Desk, Recorder
 
 RandomTokens = Callable[[int, int], IntArray]
 RequestFor = Callable[..., GenerationRequest]
 
 ENDLESS = Grammar("root ::= [a-z] root")
-
-
-class Recorder(EventStream):
-    """Keeps what a consumer would get."""
-
-    def __init__(self) -> None:
-        self.received: list[Event] = []
-        self.error: Exception | None = None
-        self.is_closed = False
-
-    def push(self, event: Event, *, urgent: bool = False) -> None:
-        """Keep."""
-        self.received.append(event)
-
-    def close(self, error: Exception | None = None) -> None:
-        """Keep."""
-        self.is_closed, self.error = True, error
-
-
-class Desk:
-    """A scheduler whose steps the test makes itself."""
-
-    def __init__(self, backend: LlamaBackend) -> None:
-        self.backend = backend
-        self.sessions = SessionManager(backend, 3, 6)
-        self.scheduler = Scheduler(backend, self.sessions, {})
-
-    def submit(self, request: GenerationRequest) -> tuple[Sequence, Recorder]:
-        """Queue a request."""
-        recorder = Recorder()
-        sequence = Sequence(request, recorder)
-        self.scheduler.submit(sequence)
-        return sequence, recorder
-
-    def run(self, request: GenerationRequest) -> tuple[Finished, Recorder]:
-        """Step until the request is done."""
-        _, recorder = self.submit(request)
-        while self.scheduler.step():
-            pass
-        assert recorder.error is None
-        finished = recorder.received[-1]
-        assert isinstance(finished, Finished)
-        self.sessions.check_integrity()
-        return finished, recorder
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class ClosableSampler:
 
     is_closed = False
 
-    def sample(self, position: int) -> int:
+    def sample(self, position: int, row: int = -1) -> int:
         """Not used."""
         raise NotImplementedError
 
