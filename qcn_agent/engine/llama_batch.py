@@ -45,16 +45,21 @@ class Batch:
 
     def fill(self, runs: Sequence[Run]) -> Any:
         """The struct for one call; valid until the next one. Raises EngineError for an impossible number of tokens."""
-        self._wanted[self._marked] = 0
+        for index in self._marked:
+            self._wanted[index] = 0
         self._marked.clear()
         end = 0
         for seq_id, tokens, position, want_logits in runs:
             begin, end = end, end + len(tokens)
             if not begin < end <= self._capacity:
                 raise EngineError(f"a call of {end} tokens; 1 .. {self._capacity} are possible")
-            self._ids[begin:end] = self._id_address + 4 * seq_id
-            self._token[begin:end] = tokens
-            np.add(self._steps[: end - begin], position, out=self._position[begin:end])
+            if end - begin == 1:  # the decode loop: slices cost more than the values
+                self._ids[begin] = self._id_address + 4 * seq_id
+                self._token[begin], self._position[begin] = tokens[0], position
+            else:
+                self._ids[begin:end] = self._id_address + 4 * seq_id
+                self._token[begin:end] = tokens
+                np.add(self._steps[: end - begin], position, out=self._position[begin:end])
             if want_logits:
                 self._wanted[end - 1] = 1
                 self._marked.append(end - 1)

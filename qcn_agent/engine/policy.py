@@ -58,6 +58,7 @@ class Turns:
     """Chooses the class of each step. `min_share` (0..1) is what completions leave to the foreground below them."""
 
     def __init__(self, min_share: float) -> None:
+        self.is_settled = True  # nobody owes anybody: steps without contention need not be recorded
         self._background = Debt(_BACKGROUND_SHARE, _BACKGROUND_THRESHOLD_S)
         self._debts = {
             Turn.COMPLETION: Debt(min_share, limit_s=min_share * WINDOW_S),
@@ -69,11 +70,6 @@ class Turns:
     def owed_s(self) -> float:
         """Seconds that completions owe the foreground below them; 0 or less: nothing."""
         return self._debts[Turn.COMPLETION].owed_s
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nobody owes anybody, so that steps without contention need not be recorded."""
-        return self._background.owed_s <= 0 and all(debt.owed_s <= 0 for debt in self._debts.values())
 
     def choose(self, wanting: Collection[Turn], *, completions_may_wait: bool) -> Turn:
         """The class that goes next of those that want to (at least one)."""
@@ -115,3 +111,4 @@ class Turns:
                 debt.favoured_ran(seconds)
             elif turn in served:
                 debt.settle()
+        self.is_settled = self._background.owed_s <= 0 and all(debt.owed_s <= 0 for debt in self._debts.values())

@@ -38,6 +38,11 @@ class Roster:
         return (*self.running, *self.waiting)
 
     @property
+    def is_single(self) -> bool:
+        """Whether there is at most one."""
+        return len(self.running) + len(self.waiting) <= 1
+
+    @property
     def startable(self) -> list[Sequence]:
         """Those that may be given a branch, most urgent first."""
         return sorted((sequence for sequence in self.waiting if not sequence.is_blocked), key=urgency)

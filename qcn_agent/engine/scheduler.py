@@ -170,7 +170,7 @@ class Scheduler:
 
     def _put_away(self) -> None:
         """End what nobody waits for any more, and what comes too late."""
-        for sequence in self._roster.live:
+        for sequence in self._roster.live:  # a copy
             if sequence.cancelled:
                 self._roster.retire(sequence, None)
             elif sequence.state is not SequenceState.DECODE and sequence.is_late(self._clock()):
@@ -200,7 +200,8 @@ class Scheduler:
         return False
 
     def _choose(self) -> Members:
-        running, startable = self._roster.running, self._roster.startable  # only background work is startable here
+        running = self._roster.running
+        startable = self._roster.startable if self._roster.waiting else []  # only background work is left by now
         if not startable and len(running) <= 1:
             return tuple(running)
         groups: dict[Turn, list[Sequence]] = {}
@@ -335,11 +336,12 @@ class Scheduler:
         for sequence in members:
             sequence.served_at = self.stats.num_steps
         self._served = {sequence.turn for sequence in members}
+        if self._roster.is_single and self._turns.is_settled:
+            return
         others = [sequence for sequence in self._roster.live if sequence not in members]
         for sequence in others:
             sequence.steps_waited += sequence.turn not in self._served
-        if others or not self._turns.is_settled:
-            self._turns.ran(self._served, {sequence.turn for sequence in others}, seconds)
+        self._turns.ran(self._served, {sequence.turn for sequence in others}, seconds)
 
     def _postprocess(self, drawn: Drawn) -> None:
         """Send what was drawn, and end the generations that end there."""
