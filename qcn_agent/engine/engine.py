@@ -55,6 +55,14 @@ class EngineStatus:
     num_generated_tokens: int
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
+    decode_step_ms: float  # one call of the decode loop, of one row or several
+    prefill_knee_tokens: int  # smaller prefill calls waste time
+    num_steps: int  # calls of the model
+    num_aborted_steps: int
+    num_suspended: int
+    num_superseded: int
+    num_late: int
+    max_completion_steps_waited: int
     queue_length: int
     sessions: tuple[SessionStatus, ...]
 
@@ -153,6 +161,14 @@ class Engine:
             num_generated_tokens=stats.num_generated_tokens,
             prefill_tokens_per_s=stats.prefill.tokens_per_s,
             decode_tokens_per_s=stats.decode.tokens_per_s,
+            decode_step_ms=1e3 * self._scheduler.times.decode_step_s,
+            prefill_knee_tokens=self._scheduler.times.knee,
+            num_steps=stats.num_steps,
+            num_aborted_steps=stats.num_aborted_steps,
+            num_suspended=stats.num_suspended,
+            num_superseded=stats.num_superseded,
+            num_late=stats.num_late,
+            max_completion_steps_waited=stats.max_completion_steps_waited,
             queue_length=self._scheduler.queue_length,
             sessions=tuple(SessionStatus(s.name, len(s.ledger), len(s.snapshots)) for s in self._sessions.sessions),
         )
