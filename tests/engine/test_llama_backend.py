@@ -1,6 +1,8 @@
 """Copies of state are bitwise exact, failures are told apart, and nothing reaches an assertion of llama.cpp."""
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,9 @@ import numpy as np
 import pytest
 
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.backend import DecodeError, NoRoomError, Run
+from qcn_agent.engine.backend import AbortedError, AbortFlag, DecodeError, NoRoomError, Run
 from qcn_agent.engine.generator import FloatArray, IntArray
-from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
+from qcn_agent.engine.llama_backend import LlamaBackend, computes_on_cpu, num_sequences
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_model import load_model
 from qcn_agent.errors import ConfigError, EngineError
@@ -162,6 +164,93 @@ def test_an_aborted_call_is_a_decode_error_and_a_restore_repairs_it(
     backend.restore(5, 0, 64)
     backend.decode([Run(0, turn, 64, True)])
     assert np.array_equal(backend.logits(), replay(np.concatenate([head, turn]), (64, 128)))
+
+
+def test_an_abort_flag_stops_a_call_until_it_is_cleared(
+    backend: LlamaBackend, replay: Replay, random_tokens: RandomTokens
+) -> None:
+    """AbortedError, and a restore repairs it; a flag that is not set, or no longer looked at, changes nothing."""
+    head, turn = random_tokens(64, 1), random_tokens(64, 2)
+    flag = AbortFlag()
+    backend.abort_when(flag)
+    backend.decode([Run(0, head, 0)])
+    backend.snapshot(0, 5)
+    flag.set()
+    for _ in range(2):
+        with pytest.raises(AbortedError):
+            backend.decode([Run(0, turn, 64, True)])
+        backend.restore(5, 0, 64)
+    backend.abort_when(None)
+    backend.decode([Run(0, turn, 64, True)])
+    expected = replay(np.concatenate([head, turn]), (64, 128))
+    assert np.array_equal(backend.logits(), expected)
+    backend.restore(5, 0, 64)
+    backend.abort_when(flag)
+    flag.clear()
+    backend.decode([Run(0, turn, 64, True)])
+    assert np.array_equal(backend.logits(), expected)
+
+
+def test_a_flag_set_by_another_thread_stops_a_running_call(
+    make_backend: MakeBackend, random_tokens: RandomTokens
+) -> None:
+    """The call polls memory, not the interpreter: it ends early although it began before the flag was set.
+
+    Without that it would end well; so the call is made again, longer before the flag each time, until it is hit.
+    """
+    backend, flag, hit = make_backend(n_ubatch=2048), AbortFlag(), False
+    backend.abort_when(flag)
+    for attempt in range(1, 50):
+        flag.clear()
+        timer = threading.Timer(0.001 * attempt, flag.set)
+        timer.start()
+        try:
+            backend.decode([Run(0, random_tokens(1500, 1), 0)])
+        except AbortedError:
+            hit = True
+        timer.join()
+        backend.drop(0)
+        if hit:
+            break
+    assert hit
+
+
+@pytest.mark.parametrize(
+    ("supports", "changes", "expected"), [(False, {}, True), (True, {}, False), (True, {"n_cpu_moe": 4}, True)]
+)
+def test_only_the_cpu_can_abort(
+    monkeypatch: pytest.MonkeyPatch, config: ModelConfig, supports: bool, changes: dict[str, Any], expected: bool
+) -> None:
+    """A build without a GPU can, one that puts everything on the GPU can't, experts in RAM can."""
+    monkeypatch.setattr(api, "llama_supports_gpu_offload", lambda: supports)
+    assert computes_on_cpu(replace(config, **changes)) is expected
+
+
+@pytest.mark.parametrize("flash_attention", [True, False])
+def test_rows_of_a_common_call_are_those_of_single_calls(
+    make_backend: MakeBackend, random_tokens: RandomTokens, flash_attention: bool
+) -> None:
+    """Three sequences of different lengths, fed together and apart: bitwise the same logits, row by row."""
+    backend = make_backend(flash_attention=flash_attention)
+    paths = [random_tokens(length, length) for length in (20, 33, 47)]
+    expected: list[list[FloatArray]] = []
+    for together in (False, True):
+        for seq_id, path in enumerate(paths):
+            backend.drop(seq_id)
+            backend.decode([Run(seq_id, path[:-5], 0)])
+        for step in range(5, 0, -1):
+            runs = [Run(i, path[len(path) - step :][:1], len(path) - step, True) for i, path in enumerate(paths)]
+            if together:
+                backend.decode(runs)
+                rows = expected.pop(0)
+                assert all(np.array_equal(backend.logits(row), rows[row]) for row in range(3))
+            else:
+                expected.append([_logits_after(backend, run) for run in runs])
+
+
+def _logits_after(backend: LlamaBackend, run: Run) -> FloatArray:
+    backend.decode([run])
+    return backend.logits()
 
 
 def test_a_gap_in_positions_is_a_decode_error(backend: LlamaBackend, random_tokens: RandomTokens) -> None:

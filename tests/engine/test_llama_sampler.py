@@ -45,6 +45,25 @@ def test_a_draw_depends_on_nothing_but_seed_and_position(ready: LlamaBackend) ->
     assert len(set(row)) > 10
 
 
+@pytest.mark.parametrize("grammar", [None, Grammar("root ::= [^\\x00]+")])
+def test_each_row_is_drawn_from(
+    backend: LlamaBackend, random_tokens: Callable[[int, int], IntArray], grammar: Grammar | None
+) -> None:
+    """Of a call for three sequences, row i gives what the call for sequence i alone gives, with a grammar too."""
+    greedy = SamplingSettings(temperature=0.0)
+    runs = [Run(seq_id, random_tokens(1, seq_id), 0, True) for seq_id in range(3)]
+    alone = []
+    for run in runs:
+        backend.decode([run])
+        alone += _draws(backend, greedy, range(1), grammar)
+        backend.drop(run.seq_id)
+    backend.decode(runs)
+    samplers = [backend.sampler(greedy, grammar) for _ in runs]
+    assert [sampler.sample(0, row) for row, sampler in enumerate(samplers)] == alone
+    for sampler in samplers:
+        sampler.close()
+
+
 def test_other_seeds_draw_other_tokens(ready: LlamaBackend) -> None:
     """Two seeds disagree in most of thirty positions."""
     other = SamplingSettings(temperature=2.0, top_k=0, top_p=1.0, seed=1)
