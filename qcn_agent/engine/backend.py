@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from qcn_agent.engine.generator import FloatArray, IntArray
+from qcn_agent.engine.generator import FloatArray, IntArray, TokenLogprob
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.sampling import SamplingSettings
 from qcn_agent.errors import EngineError
@@ -75,8 +75,11 @@ class Sampler(Protocol):
     def sample(self, position: int, row: int = -1) -> int:
         """Draw the token that stands at `position` from the logits of `row` (see `Backend.logits`).
 
-        A function of (seed, position, logits).
+        A function of (seed, position, logits), and of the tokens drawn before where a penalty is set.
         """
+
+    def logprob(self, token: int, row: int = -1) -> TokenLogprob | None:
+        """What the model thought of `token` in `row`; None unless the settings ask for it."""
 
     def close(self) -> None:
         """Free it. Harmless when repeated."""

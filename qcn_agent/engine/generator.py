@@ -34,7 +34,13 @@ class Priority(enum.IntEnum):
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the next token is drawn. None means the model's own default (its GGUF metadata, else the family's)."""
+    """How the next token is drawn. None means the model's own default (its GGUF metadata, else the family's).
+
+    Penalties and DRY look at the answer so far, not at the prompt. DRY lowers a token that would continue a repetition
+    of more than `dry_allowed_length` tokens by `dry_multiplier` * `dry_base` ** (length - allowed); 0 is off.
+    `logit_bias`: (token, addend) pairs, -inf forbids a token. `top_logprobs`: that many likeliest tokens are reported
+    with each token (0: the drawn one alone), as the model saw them before any of these settings; None: nothing is.
+    """
 
     temperature: float | None = None
     top_k: int | None = None
@@ -42,6 +48,13 @@ class SamplingParams:
     min_p: float | None = None
     repeat_penalty: float | None = None
     seed: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +106,24 @@ class PrefillProgress:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """Natural logarithm of a token's probability, and the likeliest (token, logprob) pairs, best first."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class TextDelta:
-    """New text and the tokens it came from. Text is held back while a UTF-8 character or a stop string is open."""
+    """New text and the tokens it came from. Text is held back while a UTF-8 character or a stop string is open.
+
+    `logprobs`, one a token, where they were asked for.
+    """
 
     text: str
     tokens: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from qcn_agent.config import SchedulerConfig
 from qcn_agent.engine.backend import AbortedError, AbortFlag, Backend, DecodeError
 from qcn_agent.engine.deadline import Admission, CallTimes, quantum_s
-from qcn_agent.engine.generator import Priority
+from qcn_agent.engine.generator import Priority, TokenLogprob
 from qcn_agent.engine.policy import WINDOW_S, Turn, Turns
 from qcn_agent.engine.roster import Roster, session_of
 from qcn_agent.engine.sequence import Sequence, SequenceState
@@ -28,7 +28,7 @@ _MAX_ABORTS = 2  # of one chunk; then it runs to its end
 _DEFAULTS = SchedulerConfig()
 
 Members = tuple[Sequence, ...]
-Drawn = list[tuple[Sequence, int]]
+Drawn = list[tuple[Sequence, int, TokenLogprob | None]]
 
 
 class Scheduler:
@@ -323,7 +323,8 @@ class Scheduler:
         """The next token of a generation; none when its own sampler fails."""
         assert sequence.sampler is not None  # noqa: S101 - made when it was started
         try:
-            return [(sequence, sequence.sampler.sample(sequence.num_cached_tokens, row))]
+            token = sequence.sampler.sample(sequence.num_cached_tokens, row)
+            return [(sequence, token, sequence.sampler.logprob(token, row))]
         except QcnError as error:
             self._roster.retire(sequence, error)
             return []
@@ -345,9 +346,10 @@ class Scheduler:
 
     def _postprocess(self, drawn: Drawn) -> None:
         """Send what was drawn, and end the generations that end there."""
-        for sequence, token in drawn:
+        for sequence, token, logprob in drawn:
             self.stats.num_generated_tokens += 1
-            stopped = sequence.append(token, self._backend.piece(token, special=False)) or self._backend.is_end(token)
+            stopped = sequence.append(token, self._backend.piece(token, special=False), logprob)
+            stopped = stopped or self._backend.is_end(token)
             if stopped or len(sequence.tokens) >= sequence.request.max_new_tokens:
                 self._roster.finish(sequence, "stop" if stopped else "length")
 

@@ -16,6 +16,7 @@ from qcn_agent.engine.generator import (
     IntArray,
     PrefillProgress,
     TextDelta,
+    TokenLogprob,
     Usage,
 )
 from qcn_agent.engine.policy import Turn
@@ -68,6 +69,7 @@ class Sequence:
         self.expires_at = math.inf if deadline_ms is None else self.submitted_at + deadline_ms / 1e3
         self._detokenizer = IncrementalDetokenizer(self.request.stop)
         self._unsent: list[int] = []
+        self._logprobs: list[TokenLogprob] = []  # of the unsent tokens
         self._is_first = True  # somebody waits for the first text
 
     @property
@@ -115,8 +117,10 @@ class Sequence:
         """Tell the consumer how far the prompt is."""
         self.stream.push(PrefillProgress(num_done_tokens, len(self.request.prompt)), urgent=True)
 
-    def append(self, token: int, piece: bytes) -> bool:
+    def append(self, token: int, piece: bytes, logprob: TokenLogprob | None = None) -> bool:
         """Take a drawn token and send the text that became certain. True when a stop string was completed."""
+        if logprob is not None:
+            self._logprobs.append(logprob)
         self.tokens.append(token)
         self.latest[0] = token
         self._unsent.append(token)
@@ -154,9 +158,10 @@ class Sequence:
         )
 
     def _send(self, text: str) -> None:
-        self.stream.push(TextDelta(text, tuple(self._unsent)), urgent=self._is_first)
+        self.stream.push(TextDelta(text, tuple(self._unsent), tuple(self._logprobs)), urgent=self._is_first)
         self._is_first = False
         self._unsent.clear()
+        self._logprobs.clear()
 
     def _end(self, error: Exception | None) -> None:
         if self.sampler is not None:

@@ -10,7 +10,7 @@ from qcn_agent.engine.generator import IntArray
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.sampling import SamplingSettings
-from qcn_agent.errors import EngineError
+from qcn_agent.errors import EngineError, UsageError
 
 HOT = SamplingSettings(temperature=2.0, top_k=0, top_p=1.0)
 
@@ -93,6 +93,62 @@ def test_a_repeat_penalty_discourages_what_was_drawn(ready: LlamaBackend) -> Non
     settings = SamplingSettings(temperature=0.0, repeat_penalty=50.0)
     for grammar in (None, Grammar("root ::= [^\\x00]+")):
         assert len(set(_draws(ready, settings, range(6), grammar))) > 1
+
+
+@pytest.mark.parametrize("grammar", [None, Grammar("root ::= [^\\x00]+")])
+@pytest.mark.parametrize("penalty", [{"presence_penalty": 100.0}, {"frequency_penalty": 100.0}])
+def test_penalties_discourage_what_was_drawn(
+    ready: LlamaBackend, grammar: Grammar | None, penalty: dict[str, float]
+) -> None:
+    """No token comes twice while one that has not come is left."""
+    settings = SamplingSettings(temperature=0.0, **penalty)  # type: ignore[arg-type]
+    assert len(set(_draws(ready, settings, range(10), grammar))) == 10
+
+
+def test_dry_breaks_a_repetition(ready: LlamaBackend) -> None:
+    """Always the same logits repeat one token for ever; DRY lets it come so often and no more."""
+    likely = int(ready.logits().argmax())
+    assert _draws(ready, SamplingSettings(temperature=0.0), range(20)) == [likely] * 20
+    settings = SamplingSettings(temperature=0.0, dry_multiplier=2.0, dry_allowed_length=4)
+    drawn = _draws(ready, settings, range(20))
+    assert drawn[:5] == [likely] * 5
+    assert len(set(drawn)) > 1
+
+
+@pytest.mark.parametrize("grammar", [None, Grammar("root ::= [^\\x00]+")])
+def test_a_bias_moves_a_token(ready: LlamaBackend, grammar: Grammar | None) -> None:
+    """-inf forbids the likeliest, a large one forces any other; a foreign token is a usage error."""
+    likely, other = int(ready.logits().argmax()), 500
+    banned = SamplingSettings(temperature=0.0, logit_bias=((likely, -np.inf),))
+    assert likely not in _draws(ready, banned, range(3), grammar)
+    assert _draws(ready, SamplingSettings(logit_bias=((other, 1000.0),)), range(3), grammar) == [other] * 3
+    with pytest.raises(UsageError, match="logit_bias"):
+        _draws(ready, SamplingSettings(logit_bias=((ready.n_vocab, 1.0),)), range(1), grammar)
+
+
+def test_logprobs_are_those_of_the_model(ready: LlamaBackend) -> None:
+    """Before temperature and bias, best first, the drawn token's own among them or not."""
+    logits = ready.logits().astype(np.float64)
+    expected = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+    order = np.argsort(-expected)
+    for count in (0, 1, 5):
+        sampler = ready.sampler(SamplingSettings(temperature=3.0, top_logprobs=count), None)
+        token = sampler.sample(7)
+        found = sampler.logprob(token)
+        sampler.close()
+        assert found is not None
+        assert (found.token, len(found.top)) == (token, count)
+        assert found.logprob == pytest.approx(expected[token], abs=1e-4)
+        assert [index for index, _ in found.top] == order[:count].tolist()
+        assert [value for _, value in found.top] == pytest.approx(expected[order[:count]].tolist(), abs=1e-4)
+    assert sum(np.exp(expected)) == pytest.approx(1.0)
+
+
+def test_logprobs_are_not_computed_unasked(ready: LlamaBackend) -> None:
+    """None without the setting."""
+    sampler = ready.sampler(SamplingSettings(), None)
+    assert sampler.logprob(sampler.sample(0)) is None
+    sampler.close()
 
 
 def test_a_grammar_overrules_the_most_likely_token(ready: LlamaBackend) -> None:

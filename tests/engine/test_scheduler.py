@@ -143,6 +143,20 @@ def test_requests_run_side_by_side(desk: Desk, request_for: RequestFor, random_t
     assert all(isinstance(recorder.received[-1], Finished) for recorder in (first, second))
 
 
+def test_each_row_gets_its_own_logprobs(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Two greedy answers from common calls: each token is the likeliest of its own row, and reported as such."""
+    greedy = SamplingParams(temperature=0, top_logprobs=1)
+    recorders = [
+        desk.submit(request_for(random_tokens(20, seed), session=name, sampling=greedy))[1]
+        for seed, name in enumerate("ab")
+    ]
+    desk.finish()
+    for recorder in recorders:
+        found = [lp for event in recorder.received if isinstance(event, TextDelta) for lp in event.logprobs]
+        assert [lp.token for lp in found] == recorder.finished.tokens.tolist()
+        assert all(lp.top == ((lp.token, lp.logprob),) for lp in found)
+
+
 def test_the_same_seed_draws_the_same_tokens_and_another_does_not(
     desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:
