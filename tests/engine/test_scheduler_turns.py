@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 
 from qcn_agent.config import SchedulerConfig
 from qcn_agent.engine.backend import Run
-from qcn_agent.engine.generator import Finished, FloatArray, GenerationRequest, IntArray, PrefillProgress, Priority
+from qcn_agent.engine.generator import (
+    Finished,
+    FloatArray,
+    GenerationRequest,
+    IntArray,
+    PrefillProgress,
+    Priority,
+    SamplingParams,
+)
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
@@ -250,6 +259,23 @@ def test_a_completion_aborts_a_chunk_and_the_chunk_is_read_again_exactly(
     tokens, splits = np.concatenate([session.ledger.tokens, probe]), session.ledger.splits
     desk.log.decode([Run(session.seq_id, probe, len(session.ledger), True)])
     assert np.array_equal(desk.backend.logits(), replay(tokens, (*splits, len(tokens))))
+
+
+def test_pure_attention_goes_on_after_an_abort(
+    make_backend: MakeBackend, attention_model_path: Path, agent: RequestFor, completion: RequestFor
+) -> None:
+    """Without snapshots the half-read chunk is cut off; the answer is the one that nobody disturbed."""
+    answers = []
+    for is_disturbed in (False, True):
+        desk = Desk(make_backend(path=attention_model_path), ABORTABLE)
+        _, recorder = desk.submit(agent(300, sampling=SamplingParams(temperature=0)))
+        desk.step_until(lambda desk=desk: len(desk.log.calls) == 2)  # type: ignore[misc]
+        if is_disturbed:
+            desk.log.during_call = lambda desk=desk: desk.submit(completion(1))
+        desk.finish()
+        assert desk.scheduler.stats.num_aborted_steps == is_disturbed
+        answers.append(recorder.finished.tokens.tolist())
+    assert answers[0] == answers[1]
 
 
 def test_a_chunk_is_aborted_twice_at_most(make_backend: MakeBackend, agent: RequestFor, completion: RequestFor) -> None:
