@@ -79,8 +79,8 @@ class Roster:
         self._stats.num_suspended += 1
 
     def make_room(self, error: ContextFullError) -> None:
-        """The cache is full of running generations: the least urgent, youngest one has to wait, or fails alone."""
-        victim = max(self.running, key=urgency)
+        """The cache is full of running generations: the youngest of the least urgent class waits, or fails alone."""
+        victim = max(self.running, key=lambda sequence: (sequence.turn, *urgency(sequence)))
         if len(self.running) == 1:
             self.retire(victim, error)
             return
@@ -142,9 +142,14 @@ class Roster:
             self._sessions.release(session_of(sequence))
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
-        for other in self.waiting:  # a completion is too short to make room worth reading a long path again for
-            if not (other.needs_room and self.running and sequence.request.priority is Priority.COMPLETION):
+        for other in self.waiting:
+            if not self._stays_blocked(other, sequence):
                 other.is_blocked = other.needs_room = False
+
+    def _stays_blocked(self, waiting: Sequence, ended: Sequence) -> bool:
+        """The room that a completion leaves is too small to be worth reading a long path again for."""
+        is_small = ended.request.priority is Priority.COMPLETION < waiting.request.priority
+        return waiting.needs_room and is_small and bool(self.running)
 
 
 def urgency(sequence: Sequence) -> tuple[int, float]:

@@ -84,7 +84,7 @@ class Scheduler:
             self._wake.notify()
 
     def drop_session(self, name: str) -> None:
-        """Forget a conversation as soon as none of its requests waits or runs."""
+        """Forget a conversation as soon as none of its requests waits or runs. A later request keeps it."""
         with self._wake:
             self._inbox.append(name)
             self._wake.notify()
@@ -157,13 +157,14 @@ class Scheduler:
                 self._take_in_generation(new)
 
     def _take_in_generation(self, new: Sequence) -> None:
-        """A completion ends older ones of its session."""
+        """A completion ends older ones of its session. A session that is asked for again is not forgotten."""
         if _is_completion(new):
             self._completion_at = self._clock()
             for old in self._roster.live:
                 if _is_completion(old) and old.request.session == new.request.session:
                     old.cancel()
                     self.stats.num_superseded += 1
+        self._drops.discard(new.request.session)
         new.turn = self._turn_of(new, self._quantum())
         new.steps_waited += new.submitted_at < self._stepped_at and new.turn not in self._served
         self._roster.waiting.append(new)
@@ -206,10 +207,11 @@ class Scheduler:
             return tuple(running)
         groups: dict[Turn, list[Sequence]] = {}
         quantum = self._quantum()
-        for sequence in (*running, *startable):
+        for sequence in self._roster.live:
             sequence.turn = self._turn_of(sequence, quantum)
-            groups.setdefault(sequence.turn, []).append(sequence)
-        may_wait = not any(sequence.steps_waited for sequence in groups.get(Turn.COMPLETION, ()))
+            if not sequence.is_blocked:
+                groups.setdefault(sequence.turn, []).append(sequence)
+        may_wait = not any(s.steps_waited and s.turn is Turn.COMPLETION for s in self._roster.live)
         chosen = self._turns.choose(groups, completions_may_wait=may_wait)
         first = min(groups[chosen], key=_fairness)
         if first.state is SequenceState.WAITING:
