@@ -63,6 +63,23 @@ class ModelConfig:
     host_cache_mb: int = _key(
         -1, "MiB of RAM for what left the device; -1: a tenth of the free RAM", low=-1, high=1 << 22
     )
+    disk_cache_mb: int = _key(
+        4096, "MiB of disk for conversations that survive the daemon; 0: none", low=0, high=1 << 24
+    )
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """[scheduler]: how long one call of the model may keep others waiting."""
+
+    quantum_ms: float = _key(1000.0, "longest prefill call while nobody else waits", low=1, high=60_000)
+    shared_quantum_ms: float = _key(100.0, "longest prefill call while other requests run", low=1, high=60_000)
+    typing_quantum_ms: float = _key(50.0, "longest prefill call while someone types", low=1, high=60_000)
+    typing_window_s: float = _key(5.0, "someone types until so long after the latest completion", low=0, high=3600)
+    min_share: float = _key(0.3, "share of time that completions leave to other requests", low=0.05, high=0.9)
+    abort_ms: float = _key(
+        100.0, "a completion cuts short a prefill call expected to take longer (CPU only); 0: never", low=0, high=60_000
+    )
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,7 @@ class Config:
     """All settings of one process."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     fix: FixConfig = field(default_factory=FixConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qcn_agent import gguf
-from qcn_agent.config import ModelConfig
+from qcn_agent.config import ModelConfig, SchedulerConfig
 from qcn_agent.engine.engine import Engine, scalar_metadata
 from qcn_agent.engine.generator import Generator
 from qcn_agent.errors import DaemonError, PromptError, QcnError, RequestCancelledError, UsageError
@@ -107,8 +107,9 @@ class ModelHost:
     of the one before is free.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, scheduling: SchedulerConfig | None = None) -> None:
         self._config = config
+        self._scheduling = scheduling or SchedulerConfig()
         self._slot: Slot | None = None
         self._closed = False
         self._failure: dict[str, str] = {}  # of the last load, if it failed: path, reason, hint
@@ -214,7 +215,7 @@ class ModelHost:
 
         if slot.abandoned:
             raise _unwanted(slot.path)
-        return Engine.load(self._config, slot.path, on_progress=progress)
+        return Engine.load(self._config, slot.path, scheduling=self._scheduling, on_progress=progress)
 
 
 def _profile_of(path: Path) -> Profile:

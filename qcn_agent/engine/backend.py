@@ -5,13 +5,15 @@ copy of a recurrent state. A state at position n is usable only together with th
 which some live sequence must still hold. All calls come from one thread.
 """
 
+import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qcn_agent.engine.generator import FloatArray, IntArray
+from qcn_agent.engine.generator import FloatArray, IntArray, TokenLogprob
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.sampling import SamplingSettings
 from qcn_agent.errors import EngineError
@@ -24,7 +26,7 @@ class NoRoomError(EngineError):
 
 
 class NoBranchError(EngineError):
-    """Every sequence id is in use by a running generation: wait until one ends."""
+    """Every branch of the cache belongs to a running generation; nothing was changed."""
 
 
 class BlobLostError(EngineError):
@@ -32,14 +34,61 @@ class BlobLostError(EngineError):
 
 
 class DecodeError(EngineError):
-    """The call failed half-way: the sequence holds garbage until it is restored or dropped."""
+    """The call failed half-way: its sequences hold garbage until they are restored or dropped."""
+
+
+class AbortedError(DecodeError):
+    """The call was cut short because the abort flag was set; its sequences hold garbage as after any failure."""
+
+
+class AbortFlag:
+    """One byte that any thread may set and that a running call polls without the interpreter."""
+
+    def __init__(self) -> None:
+        self._bytes = ctypes.create_string_buffer(2)  # the second byte ends a C string of length 0 or 1
+
+    @property
+    def address(self) -> int:
+        """Where the byte is; valid as long as this object."""
+        return ctypes.addressof(self._bytes)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether calls that poll it are to stop."""
+        return self._bytes[0] != b"\0"
+
+    def set(self) -> None:
+        """Stop the call that polls it, if any, and each one after it until `clear`."""
+        self._bytes[0] = b"\1"
+
+    def clear(self) -> None:
+        """Let calls run."""
+        self._bytes[0] = b"\0"
+
+
+class Run(NamedTuple):
+    """One sequence's part of a call: `tokens` (1 or more, int32) at `position`, the length of the sequence.
+
+    With `want_logits` the logits after its last token can be read and sampled until the next call.
+    """
+
+    seq_id: int
+    tokens: IntArray
+    position: int
+    want_logits: bool = False
 
 
 class Sampler(Protocol):
     """Draws the tokens of one generation."""
 
-    def sample(self, position: int) -> int:
-        """Draw the token that stands at `position` from the latest logits. A function of (seed, position, logits)."""
+    def sample(self, position: int, row: int = -1, kept: FloatArray | None = None) -> int:
+        """Draw the token that stands at `position` from the logits of `row` (see `Backend.logits`), or from `kept`.
+
+        A function of (seed, position, logits), and of the tokens drawn before where a penalty is set.
+        """
+
+    def logprob(self, token: int, row: int = -1) -> TokenLogprob | None:
+        """What the model thought of `token` in `row`; None unless the settings ask for it."""
 
     def close(self) -> None:
         """Free it. Harmless when repeated."""
@@ -65,6 +114,7 @@ class Backend(Protocol):
     n_ctx: int  # KV cells, shared by all sequences
     n_batch: int  # most tokens of one decode call
     n_seq_max: int
+    can_abort: bool  # a call can be cut short: something of the model is computed on the CPU
     needs_snapshots: bool  # recurrent or hybrid: a sequence can't be cut back without a saved state
     full_copies: bool  # snapshots copy whole sequences, because the cheap ones failed the self-test
 
@@ -72,15 +122,21 @@ class Backend(Protocol):
     def info(self) -> BackendInfo:
         """Facts for status pages."""
 
-    def decode(self, seq_id: int, tokens: IntArray, position: int, *, want_logits: bool) -> None:
-        """Evaluate 1..n_batch tokens at `position`, which is the length of the sequence.
+    def decode(self, runs: Sequence[Run]) -> None:
+        """Evaluate the runs, each of another sequence, in one call of at most n_batch tokens.
 
-        With `want_logits` the logits after the last token can be read and sampled until the next decode.
-        Raises NoRoomError (nothing changed) or DecodeError (the sequence is garbage: restore or drop it).
+        Raises NoRoomError (nothing changed), AbortedError or DecodeError (each sequence of the call is garbage:
+        restore or drop it).
         """
 
-    def logits(self) -> FloatArray:
-        """A copy of the latest logits, shape (n_vocab,)."""
+    def abort_when(self, flag: AbortFlag | None) -> None:
+        """From now on a call ends with AbortedError as soon as `flag` is set; None: never. Void unless `can_abort`."""
+
+    def logits(self, row: int = -1) -> FloatArray:
+        """A copy of the latest logits, shape (n_vocab,). `row` is the index in the call of the token they follow.
+
+        So in a call of one token a sequence it is the index of the run; -1 is the last token.
+        """
 
     def snapshot(self, src: int, park: int) -> None:
         """Keep the state of `src` in the empty `park`. No bytes move until one of them is decoded into."""

@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qcn_agent import gguf
-from qcn_agent.config import ModelConfig
+from qcn_agent import gguf, paths
+from qcn_agent.config import ModelConfig, SchedulerConfig
 from qcn_agent.engine import llama_cpp, memory, selftest
 from qcn_agent.engine.backend import Backend
+from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import Event, GenerationRequest
 from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
 from qcn_agent.engine.llama_model import ProgressCallback, context_length, load_model
@@ -21,6 +22,7 @@ from qcn_agent.engine.text import LlamaVocabulary
 from qcn_agent.errors import ContextFullError, UsageError
 
 _MAX_HOST_BYTES = 16 << 30
+_SCHEDULING = SchedulerConfig()
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class EngineStatus:
     num_generated_tokens: int
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
+    decode_step_ms: float  # one call of the decode loop, of one row or several
+    prefill_knee_tokens: int  # smaller prefill calls waste time
+    num_steps: int  # calls of the model
+    num_aborted_steps: int
+    num_suspended: int
+    num_superseded: int
+    num_late: int
+    max_completion_steps_waited: int
     queue_length: int
     num_device_states: int
     num_host_states: int
@@ -62,6 +72,10 @@ class EngineStatus:
     peak_host_states: int
     peak_host_tokens: int
     host_cache_bytes: int
+    num_disk_bytes: int
+    pending_spill_bytes: int  # what a crash would lose now
+    num_restored_host_tokens: int
+    num_restored_disk_tokens: int
     sessions: tuple[SessionStatus, ...]
 
 
@@ -69,20 +83,33 @@ class Engine:
     """Use `Engine.load`. Methods may be called from any thread; `generate` needs a running asyncio loop."""
 
     def __init__(
-        self, backend: Backend, config: ModelConfig, headers: tuple[gguf.GGUFHeader, ...], selftest_result: str
+        self,
+        backend: Backend,
+        config: ModelConfig,
+        headers: tuple[gguf.GGUFHeader, ...],
+        selftest_result: str,
+        scheduling: SchedulerConfig,
     ) -> None:
         self._backend = backend
         self._headers = headers
         self._selftest_result = selftest_result
         self._info = backend.info
-        self._sessions = SessionManager(backend, config.max_states, host_bytes=_host_bytes(config))
+        store = _disk_store(backend, config, gguf.fingerprint(headers))
+        self._sessions = SessionManager(backend, config.max_states, host_bytes=_host_bytes(config), store=store)
         self.metadata: Mapping[str, str] = scalar_metadata(headers[0])
         self.vocabulary = LlamaVocabulary(backend)
-        self._scheduler = Scheduler(backend, self._sessions, self.metadata)
+        self._scheduler = Scheduler(backend, self._sessions, self.metadata, scheduling)
         self._scheduler.start()
 
     @classmethod
-    def load(cls, config: ModelConfig, path: Path, *, on_progress: ProgressCallback | None = None) -> "Engine":
+    def load(
+        cls,
+        config: ModelConfig,
+        path: Path,
+        *,
+        scheduling: SchedulerConfig = _SCHEDULING,
+        on_progress: ProgressCallback | None = None,
+    ) -> "Engine":
         """Load the model at `path`; blocking, so call it in a thread. `on_progress` gets 0..1, False from it aborts.
 
         Raises ModelNotFoundError, ModelFormatError, ModelTooLargeError (before any weight is read), ConfigError,
@@ -98,7 +125,7 @@ class Engine:
             backend = LlamaBackend(model, config)
             cleanup.callback(backend.close)  # runs before model.close
             result = selftest.ensure(backend, config, gguf.fingerprint(headers))
-            engine = cls(backend, config, headers, result)
+            engine = cls(backend, config, headers, result, scheduling)
             cleanup.pop_all()
         return engine
 
@@ -121,8 +148,8 @@ class Engine:
             sequence.cancel()
 
     def drop_session(self, name: str) -> None:
-        """Forget a conversation as soon as no request is running."""
-        self._scheduler.post(lambda: self._sessions.drop(name))
+        """Forget a conversation as soon as none of its requests waits or runs."""
+        self._scheduler.drop_session(name)
 
     def status(self) -> EngineStatus:
         """A snapshot of the counters."""
@@ -147,6 +174,14 @@ class Engine:
             num_generated_tokens=stats.num_generated_tokens,
             prefill_tokens_per_s=stats.prefill.tokens_per_s,
             decode_tokens_per_s=stats.decode.tokens_per_s,
+            decode_step_ms=1e3 * self._scheduler.times.decode_step_s,
+            prefill_knee_tokens=self._scheduler.times.knee,
+            num_steps=stats.num_steps,
+            num_aborted_steps=stats.num_aborted_steps,
+            num_suspended=stats.num_suspended,
+            num_superseded=stats.num_superseded,
+            num_late=stats.num_late,
+            max_completion_steps_waited=stats.max_completion_steps_waited,
             queue_length=self._scheduler.queue_length,
             num_device_states=self._sessions.cache.num_device_states,
             num_host_states=arena.num_states,
@@ -154,12 +189,17 @@ class Engine:
             peak_host_states=arena.peak_states,
             peak_host_tokens=arena.peak_tokens,
             host_cache_bytes=arena.num_bytes,
+            num_disk_bytes=self._sessions.num_disk_bytes,
+            pending_spill_bytes=self._sessions.pending_spill_bytes,
+            num_restored_host_tokens=self._sessions.tiers.num_restored_host_tokens,
+            num_restored_disk_tokens=self._sessions.tiers.num_restored_disk_tokens,
             sessions=tuple(SessionStatus(s.name, s.num_tokens, s.num_snapshots) for s in self._sessions.sessions),
         )
 
     def close(self) -> None:
-        """Stop the engine thread and free the model. Requests that wait or run end with EngineError."""
+        """Stop the engine thread, save the sessions, free the model. Requests that wait or run end with EngineError."""
         self._scheduler.close()
+        self._sessions.close()
         self._backend.close()
 
     def _check(self, request: GenerationRequest) -> None:
@@ -183,6 +223,14 @@ def _host_bytes(config: ModelConfig) -> int:
     if config.host_cache_mb >= 0:
         return config.host_cache_mb << 20
     return min((memory.available_bytes() or 0) // 10, _MAX_HOST_BYTES)
+
+
+def _disk_store(backend: Backend, config: ModelConfig, fingerprint: str) -> DiskStore | None:
+    """Whatever changes the bytes of a KV cache or state, or their meaning, is in the name of the folder."""
+    if not config.disk_cache_mb:
+        return None
+    layout = (fingerprint, backend.info.build, config.kv_type, config.flash_attention)
+    return DiskStore(paths.cache_dir() / "kv", repr(layout), config.disk_cache_mb << 20)
 
 
 def scalar_metadata(header: gguf.GGUFHeader) -> dict[str, str]:

@@ -4,6 +4,7 @@ The local engine implements it; so will a client of a remote server. Prompts are
 is cached already is the engine's business, never the caller's.
 """
 
+import enum
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -15,11 +16,31 @@ from qcn_agent.engine.grammar import Grammar
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
+EndReason = Literal["stop", "length", "deadline"]
+
+
+class Priority(enum.IntEnum):
+    """Who waits for the answer. The lower value goes first.
+
+    COMPLETION: someone types; the next completion of the same session ends this one, queued or running, at the next
+    step, and its iterator then ends without an event, as after a cancel. INTERACTIVE: someone waits. BACKGROUND: nobody
+    does; runs while nothing else wants to, and now and then.
+    """
+
+    COMPLETION = 0
+    INTERACTIVE = 1
+    BACKGROUND = 2
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the next token is drawn. None means the model's own default (its GGUF metadata, else the family's)."""
+    """How the next token is drawn. None means the model's own default (its GGUF metadata, else the family's).
+
+    Penalties and DRY look at the answer so far, not at the prompt. DRY lowers a token that would continue a repetition
+    of more than `dry_allowed_length` tokens by `dry_multiplier` * `dry_base` ** (length - allowed); 0 is off.
+    `logit_bias`: (token, addend) pairs, -inf forbids a token. `top_logprobs`: that many likeliest tokens are reported
+    with each token (0: the drawn one alone), as the model saw them before any of these settings; None: nothing is.
+    """
 
     temperature: float | None = None
     top_k: int | None = None
@@ -27,6 +48,13 @@ class SamplingParams:
     min_p: float | None = None
     repeat_penalty: float | None = None
     seed: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +64,9 @@ class GenerationRequest:
     `session` names the conversation, so that its branches share one sequence. `boundaries` are prompt positions
     (numbers of tokens) that a later request is likely to branch from or continue at: the ends of messages.
     Generation ends at an end-of-generation token of the model, at one of the `stop` strings, or at the limit.
+
+    `deadline_ms`: the first token is worth nothing later than so many milliseconds after the request. When the rates
+    measured so far say that it can't be met, or when it has passed, generation ends with the reason "deadline".
     """
 
     session: str
@@ -45,17 +76,23 @@ class GenerationRequest:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     grammar: Grammar | None = None
     stop: tuple[str, ...] = ()
+    priority: Priority = Priority.INTERACTIVE
+    deadline_ms: float | None = None
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one request cost. prompt = reused + evaluated prompt tokens; times in milliseconds."""
+    """What one request cost. prompt = reused + evaluated prompt tokens; times in milliseconds.
+
+    What an abort, a failed call or a suspension made the engine read again counts as evaluated again.
+    """
 
     num_prompt_tokens: int = 0
     num_reused_tokens: int = 0
     num_evaluated_tokens: int = 0  # prompt tokens decoded now, and generated tokens fed back
     num_generated_tokens: int = 0
-    queue_ms: float = 0.0
+    steps_waited: int = 0  # calls of the model that served other classes only, while this one waited
+    queue_ms: float = 0.0  # until it was given a place in the cache
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
 
@@ -69,18 +106,34 @@ class PrefillProgress:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """Natural logarithm of a token's probability, and the likeliest (token, logprob) pairs, best first."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class TextDelta:
-    """New text and the tokens it came from. Text is held back while a UTF-8 character or a stop string is open."""
+    """New text and the tokens it came from. Text is held back while a UTF-8 character or a stop string is open.
+
+    `logprobs`, one a token, where they were asked for.
+    """
 
     text: str
     tokens: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event. `tokens` are all generated tokens, the end-of-generation token included if one was drawn."""
+    """The last event. `tokens` are all generated tokens, the end-of-generation token included if one was drawn.
 
-    reason: Literal["stop", "length"]
+    After "deadline" there are none: the first one could not come in time. What was read by then stays in the cache.
+    """
+
+    reason: EndReason
     tokens: IntArray
     usage: Usage
 

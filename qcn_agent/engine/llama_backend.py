@@ -4,13 +4,14 @@ Exactness rests on a detail: `seq_cp(a, b, 0, 0)` copies no KV cells, and the re
 shares a's state with b until either is decoded into. `selftest.py` checks this; `full_copies` is the way without it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import llama_cpp
-from qcn_agent.engine.backend import BackendInfo, Bytes, DecodeError, NoRoomError
+from qcn_agent.engine.backend import AbortedError, AbortFlag, BackendInfo, Bytes, DecodeError, NoRoomError, Run
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_batch import Batch
@@ -33,6 +34,12 @@ def num_sequences(config: ModelConfig) -> int:
     return wanted
 
 
+def computes_on_cpu(config: ModelConfig) -> bool:
+    """Whether some of the model's work is done by the CPU, the only device that polls the abort flag."""
+    all_on_gpu = config.gpu_layers < 0 and not config.n_cpu_moe and not config.override_tensor
+    return not (all_on_gpu and api.llama_supports_gpu_offload())
+
+
 class LlamaBackend:
     """See `Backend`. Takes ownership of `model`. Raises ModelError when the context can't be created."""
 
@@ -40,12 +47,14 @@ class LlamaBackend:
         self._model = model
         self._context = _create_context(model, config)
         self._memory = api.llama_get_memory(self._context)
-        self._batch = Batch(api.llama_n_batch(self._context))
+        self._batch = Batch(api.llama_n_batch(self._context), api.llama_n_seq_max(self._context))
         self.n_vocab: int = model.vocab.n_tokens
         self.n_ctx: int = api.llama_n_ctx(self._context)
         self.n_batch: int = api.llama_n_batch(self._context)
         self.n_seq_max: int = api.llama_n_seq_max(self._context)
         self.needs_snapshots = model.needs_snapshots
+        self.can_abort = computes_on_cpu(config)
+        self._abort_flag: AbortFlag | None = None  # llama.cpp holds its address
         self.full_copies = False
         self._state_io = StateIO(self._context)
         self._state_bytes = self._measure_state() if model.needs_snapshots else 0
@@ -63,18 +72,32 @@ class LlamaBackend:
             state_bytes=self._state_bytes,
         )
 
-    def decode(self, seq_id: int, tokens: IntArray, position: int, *, want_logits: bool) -> None:
+    def decode(self, runs: Sequence[Run]) -> None:
         """See `Backend.decode`."""
-        self._check_ids(seq_id)
-        code = api.llama_decode(self._context, self._batch.fill(seq_id, tokens, position, want_logits=want_logits))
+        for run in runs:
+            self._check_ids(run.seq_id)
+        code = api.llama_decode(self._context, self._batch.fill(runs))
+        if code == 0:
+            return
         if code == 1:
             raise NoRoomError("the KV cache is full")
-        if code != 0:
-            raise DecodeError(f"llama_decode failed with code {code} at position {position}")
+        where = ", ".join(f"{len(run.tokens)} tokens at position {run.position}" for run in runs)
+        error = AbortedError if code == 2 else DecodeError
+        raise error(f"llama_decode failed with code {code}: {where}")
 
-    def logits(self) -> FloatArray:
+    def abort_when(self, flag: AbortFlag | None) -> None:
+        """See `Backend.abort_when`."""
+        if flag is self._abort_flag or not self.can_abort:
+            return
+        if flag is None:
+            api.llama_set_abort_callback(self._context, llama_cpp.NEVER_ABORT, None)
+        else:
+            api.llama_set_abort_callback(self._context, llama_cpp.abort_poll(), flag.address)
+        self._abort_flag = flag
+
+    def logits(self, row: int = -1) -> FloatArray:
         """See `Backend.logits`."""
-        pointer = api.llama_get_logits_ith(self._context, -1)
+        pointer = api.llama_get_logits_ith(self._context, row)
         if not pointer:
             raise EngineError("no logits were asked for")
         return np.ctypeslib.as_array(pointer, (self.n_vocab,)).copy()
@@ -180,7 +203,7 @@ class LlamaBackend:
 
     def _measure_state(self) -> int:
         """Bytes of one recurrent state, headers included. Also warms the model up."""
-        self.decode(0, np.zeros(1, np.int32), 0, want_logits=False)
+        self.decode([Run(0, np.zeros(1, np.int32), 0)])
         num_bytes = self._state_io.state_size(0)
         self.drop(0)
         return num_bytes

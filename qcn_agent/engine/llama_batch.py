@@ -1,28 +1,33 @@
 """One decode call's input, filled without a loop over tokens."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from qcn_agent.engine.generator import IntArray
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.errors import EngineError
 
 
 class Batch:
-    """A llama_batch over numpy arrays. All tokens of a call belong to one sequence, so they share one id cell."""
+    """A llama_batch over numpy arrays, for up to `capacity` tokens of sequences 0 .. `n_seq_max` - 1.
 
-    def __init__(self, capacity: int) -> None:
+    The id of a sequence is read through a pointer; cell i of `_id` holds i, so a pointer into it names a sequence.
+    """
+
+    def __init__(self, capacity: int, n_seq_max: int) -> None:
         self._capacity = capacity
         self._token = np.zeros(capacity, np.int32)
         self._position = np.zeros(capacity, np.int32)
         self._steps = np.arange(capacity, dtype=np.int32)
         self._num_ids = np.ones(capacity, np.int32)
-        self._id = np.zeros(1, np.int32)
-        self._ids = np.full(capacity, self._id.ctypes.data, np.uintp)
+        self._id = np.arange(n_seq_max, dtype=np.int32)
+        self._id_address = int(self._id.ctypes.data)
+        self._ids = np.full(capacity, self._id_address, np.uintp)
         self._wanted = np.zeros(capacity, np.int8)
-        self._last = 0
+        self._marked: list[int] = []  # where `_wanted` is set
         self._struct = self._build()
 
     def _build(self) -> Any:
@@ -38,19 +43,27 @@ class Batch:
             setattr(batch, name, ctypes.cast(array.ctypes.data, fields[name]))
         return batch
 
-    def fill(self, seq_id: int, tokens: IntArray, position: int, *, want_logits: bool) -> Any:
-        """The struct for one call; valid until the next one."""
-        count = len(tokens)
-        if not 0 < count <= self._capacity:
-            raise EngineError(f"a call of {count} tokens; 1 .. {self._capacity} are possible")
-        if count == 1:  # the decode loop: slices cost more than the values
-            self._token[0], self._position[0] = tokens[0], position
-        else:
-            self._token[:count] = tokens
-            np.add(self._steps[:count], position, out=self._position[:count])
-        self._id[0] = seq_id
-        self._wanted[self._last] = 0
-        self._last = count - 1
-        self._wanted[self._last] = want_logits
-        self._struct.n_tokens = count
+    def fill(self, runs: Sequence[Run]) -> Any:
+        """The struct for one call; valid until the next one. Raises EngineError for an impossible number of tokens."""
+        for index in self._marked:
+            self._wanted[index] = 0
+        self._marked.clear()
+        end = 0
+        for seq_id, tokens, position, want_logits in runs:
+            begin, end = end, end + len(tokens)
+            if not begin < end <= self._capacity:
+                raise EngineError(f"a call of {end} tokens; 1 .. {self._capacity} are possible")
+            if end - begin == 1:  # the decode loop: slices cost more than the values
+                self._ids[begin] = self._id_address + 4 * seq_id
+                self._token[begin], self._position[begin] = tokens[0], position
+            else:
+                self._ids[begin:end] = self._id_address + 4 * seq_id
+                self._token[begin:end] = tokens
+                np.add(self._steps[: end - begin], position, out=self._position[begin:end])
+            if want_logits:
+                self._wanted[end - 1] = 1
+                self._marked.append(end - 1)
+        if not end:
+            raise EngineError("a call without tokens")
+        self._struct.n_tokens = end
         return self._struct

@@ -6,6 +6,7 @@ Neighbours take `api` from here. llama.cpp's own log goes to the logger `qcn_age
 import ctypes
 import functools
 import logging
+import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,6 +79,20 @@ def forget_errors() -> None:
 def latest_errors() -> str:
     """What llama.cpp logged as errors since `forget_errors`, or ""."""
     return "; ".join(line.strip() for line in _log.errors)
+
+
+NEVER_ABORT = api.ggml_abort_callback(0)
+
+
+@functools.cache
+def abort_poll() -> Any:
+    """The abort callback for a C string: whether it is not empty. It is `strlen` itself.
+
+    llama.cpp calls it once per graph node. A callback in Python would wait for the interpreter thousands of times a
+    call, up to 5 ms each while another thread computes; this one never touches it. Lengths 0 and 1 read as a bool.
+    """
+    library = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("msvcrt")
+    return ctypes.cast(library.strlen, api.ggml_abort_callback)
 
 
 def build() -> str:

@@ -3,7 +3,7 @@
 import logging
 
 from qcn_agent.engine.backend import Backend, BlobLostError, NoBranchError, NoRoomError
-from qcn_agent.engine.generator import IntArray
+from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.integrity import check_integrity
 from qcn_agent.engine.ledger import Ledger
 from qcn_agent.engine.prefix_tree import Node
@@ -33,11 +33,12 @@ class PrefixCache:
     def open(self, prompt: IntArray, name: str) -> tuple[Branch, int]:
         """A running branch that holds the longest usable part of `prompt`, and how far the prompt is known at all.
 
-        At least one token is left to evaluate. Raises NoBranchError when all branches run.
+        At least one token is left to evaluate, unless the node at its end keeps the logits. Raises NoBranchError when
+        too many branches run.
         """
         self.kept.clock += 1
         while True:
-            node, num_known = self._best(prompt[:-1])
+            node, num_known = self._best(prompt)
             try:
                 branch = self._continue(node, name) or self._start(node, name)
             except BlobLostError as error:
@@ -65,9 +66,14 @@ class PrefixCache:
                 node = node.parent  # type: ignore[assignment]  # `top` comes before the root's parent
         return branch.node
 
-    def park(self, branch: Branch, *, is_anchor: bool) -> None:
-        """Keep the state at the tail of a running branch, if it is worth more than the cheapest that is kept."""
+    def park(self, branch: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> None:
+        """Keep the state at the tail of a running branch, if it is worth more than the cheapest that is kept.
+
+        With `logits` the same prompt needs no evaluation at all the next time.
+        """
         node = self.commit(branch)
+        if logits is not None:
+            self.kept.keep_logits(node, logits)
         self.kept.clock += 1
         node.last_used, node.is_anchor = self.kept.clock, node.is_anchor or is_anchor
         if not self._backend.needs_snapshots or node.park is not None or node.state is not None:
@@ -153,14 +159,15 @@ class PrefixCache:
     def _best(self, prompt: IntArray) -> tuple[Node, int]:
         """The deepest node to go on from, and how many tokens of the prompt are known."""
         match = self.kept.tree.match(prompt)
-        nodes = match.nodes
+        if match.num_tokens == len(prompt) and (match.is_partial or match.nodes[-1].logits is None):
+            match = self.kept.tree.match(prompt[:-1])
+        nodes = match.nodes[:-1] if match.is_partial else match.nodes
         if not self._backend.needs_snapshots:
             if match.is_partial:
-                nodes = [*nodes[:-1], self.kept.tree.split(nodes[-1], match.num_tokens)]
+                nodes = [*nodes, self.kept.tree.split(match.nodes[-1], match.num_tokens)]
                 self.kept.note_stored(nodes[-1])
             return (nodes[-1] if nodes else self.kept.tree.root), match.num_tokens
-        whole = nodes[:-1] if match.is_partial else nodes
-        return next((node for node in reversed(whole) if node.has_state), self.kept.tree.root), match.num_tokens
+        return next((node for node in reversed(nodes) if node.has_state), self.kept.tree.root), match.num_tokens
 
     def _continue(self, node: Node, name: str) -> Branch | None:
         """An idle branch that ends here and may move on: the session's own, or one whose state is kept elsewhere."""

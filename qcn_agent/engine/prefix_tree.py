@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qcn_agent.engine.generator import IntArray
+from qcn_agent.engine.generator import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from qcn_agent.engine.arena import Blob
@@ -26,7 +26,8 @@ class Node:
 
     `holders`: sequence ids that have the KV of the whole stretch; `kv`: a copy of it outside the device.
     `park`, `live`: sequence ids with the recurrent state after `end`, resting and at the tail of an idle branch;
-    `state`: a copy of it outside the device. `sessions`: names of the conversations that came through here.
+    `state`: a copy of it outside the device. `logits`: those after `end`, where a prompt ended.
+    `sessions`: names of the conversations that came through here.
     """
 
     start: int
@@ -39,6 +40,7 @@ class Node:
     park: int | None = None
     live: set[int] = field(default_factory=set)
     state: Blob | None = None
+    logits: FloatArray | None = None
     sessions: set[str] = field(default_factory=set)
     is_anchor: bool = False
     last_used: int = 0

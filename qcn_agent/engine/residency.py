@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from qcn_agent.engine.backend import Backend
+from qcn_agent.engine.generator import FloatArray
 from qcn_agent.engine.ledger import Ledger
 from qcn_agent.engine.prefix_tree import Node, PrefixTree
 from qcn_agent.engine.tiers import Tiers
@@ -56,6 +57,7 @@ class Residency:
         self.free = list(range(num_ids))[::-1]
         self.stored: set[Node] = set()  # nodes with a copy outside the device
         self.clock = 0
+        self._with_logits: list[Node] = []  # oldest first
         self.needs_states = backend.needs_snapshots
         self._backend = backend
 
@@ -217,6 +219,13 @@ class Residency:
             self.free.append(park)
             if self._backend.full_copies:
                 self.unhold(node, park, stop=self.tree.root)
+
+    def keep_logits(self, node: Node, logits: FloatArray) -> None:
+        """Keep the logits after `node`, and of as many others as there are sequence ids."""
+        node.logits = logits
+        self._with_logits = [other for other in self._with_logits if other is not node] + [node]
+        if len(self._with_logits) > self.num_ids:
+            self._with_logits.pop(0).logits = None
 
     def forget_states(self, node: Node) -> None:
         """Give up the resting state of `node` on all tiers."""

@@ -21,6 +21,19 @@ class SamplingSettings:
     min_p: float = 0.0
     repeat_penalty: float = 1.0
     seed: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int | None = None
+
+    @property
+    def has_history(self) -> bool:
+        """Whether a draw depends on the tokens drawn before."""
+        penalties = self.presence_penalty, self.frequency_penalty, self.dry_multiplier
+        return self.repeat_penalty != 1.0 or any(penalties)
 
 
 _FAMILY = SamplingSettings()  # what the makers of Qwen3-Coder-Next recommend
@@ -37,7 +50,15 @@ _RANGES = {
     "top_p": (0.0, 1.0),
     "min_p": (0.0, 1.0),
     "repeat_penalty": (0.01, 100.0),
+    "presence_penalty": (-100.0, 100.0),
+    "frequency_penalty": (-100.0, 100.0),
+    "dry_multiplier": (0.0, 100.0),
+    "dry_base": (1.0, 100.0),
+    "dry_allowed_length": (1, 1 << 20),
+    "top_logprobs": (0, 100),
 }
+_FIXED = ("presence_penalty", "frequency_penalty", "dry_multiplier", "dry_base")  # not the model's business
+_MAX_BIASES = 1024
 
 
 def resolve(params: SamplingParams, metadata: Mapping[str, str]) -> SamplingSettings:
@@ -49,6 +70,8 @@ def resolve(params: SamplingParams, metadata: Mapping[str, str]) -> SamplingSett
     for name, key in _METADATA_KEYS.items():
         asked = getattr(params, name)
         values[name] = _default(name, metadata.get(key)) if asked is None else _checked(name, asked)
+    values |= {name: _checked(name, getattr(params, name)) for name in _FIXED}
+    top_logprobs = params.top_logprobs
     return SamplingSettings(
         temperature=values["temperature"],
         top_k=int(values["top_k"]),
@@ -56,6 +79,10 @@ def resolve(params: SamplingParams, metadata: Mapping[str, str]) -> SamplingSett
         min_p=values["min_p"],
         repeat_penalty=values["repeat_penalty"],
         seed=params.seed,
+        **{name: values[name] for name in _FIXED},
+        dry_allowed_length=int(_checked("dry_allowed_length", params.dry_allowed_length)),
+        logit_bias=_checked_bias(params.logit_bias),
+        top_logprobs=None if top_logprobs is None else int(_checked("top_logprobs", top_logprobs)),
     )
 
 
@@ -82,6 +109,14 @@ def _checked(name: str, value: float) -> float:
         low, high = _RANGES[name]
         raise UsageError(f"sampling: {name} {value} is outside {low} .. {high}")
     return value
+
+
+def _checked_bias(bias: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+    if len(bias) > _MAX_BIASES:
+        raise UsageError(f"sampling: {len(bias)} entries of logit_bias; {_MAX_BIASES} are possible")
+    if any(math.isnan(addend) or addend == math.inf for _, addend in bias):
+        raise UsageError("sampling: a logit_bias must be finite, or -inf")
+    return bias
 
 
 def _in_range(name: str, value: float) -> bool:

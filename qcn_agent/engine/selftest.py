@@ -14,7 +14,7 @@ import numpy as np
 
 from qcn_agent import paths
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.backend import Backend, DecodeError
+from qcn_agent.engine.backend import Backend, DecodeError, Run
 from qcn_agent.engine.generator import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _feed(backend: Backend, seq_id: int, parts: Iterable[IntArray], position: in
     for part in parts:
         for begin in range(0, len(part), backend.n_batch):
             chunk = part[begin : begin + backend.n_batch]
-            backend.decode(seq_id, chunk, position, want_logits=True)
+            backend.decode([Run(seq_id, chunk, position, True)])
             position += len(chunk)
     return backend.logits()
 

@@ -1,11 +1,14 @@
 """Conversations in the cache: what of a prompt is reused, and where to take snapshots on the way through it."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qcn_agent.engine.arena import Arena
-from qcn_agent.engine.backend import Backend, NoRoomError
+from qcn_agent.engine.backend import Backend, NoRoomError, Run
 from qcn_agent.engine.disk_store import DiskStore
-from qcn_agent.engine.generator import GenerationRequest, IntArray
+from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.persistence import Persistence
 from qcn_agent.engine.prefix_cache import PrefixCache
 from qcn_agent.engine.residency import Branch
@@ -16,13 +19,25 @@ _RECENT_BOUNDARIES = 4  # of one prompt; older ones but the first are seldom bra
 _LADDER_GAP = 0.15  # inside a long prefill: at most so much is read again of what was rolled back
 
 
+class Step(NamedTuple):
+    """One branch's part of a decode call."""
+
+    session: Branch
+    tokens: IntArray
+    want_logits: bool = False
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A branch cut back to its usable part of a prompt. `cuts` are the positions where a snapshot is due."""
+    """A branch cut back to its usable part of a prompt. `cuts` are the positions where a snapshot is due.
+
+    `logits`, shape (n_vocab,), are there when nothing of the prompt is left to evaluate.
+    """
 
     session: Branch
     num_reused_tokens: int
     cuts: tuple[int, ...]
+    logits: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,7 @@ class SessionManager:
         self._backend = backend
         self.tiers = Tiers(backend, Arena(host_bytes), store, via=num_states)
         self.cache = PrefixCache(backend, num_states, self.tiers)
+        self.pending_spill_bytes = 0  # about what a crash would lose; readable from any thread
         self.persistence = Persistence(self.cache.kept, store) if store and not backend.full_copies else None
 
     @property
@@ -58,37 +74,41 @@ class SessionManager:
         )
 
     def prepare(self, request: GenerationRequest) -> Prepared:
-        """Take a branch with the longest usable part of the prompt; at least one token is left to evaluate.
+        """Take a branch with the longest usable part of the prompt.
 
-        Raises NoBranchError when every branch is running.
+        The branch is the caller's until `release`. Raises NoBranchError, nothing changed, when too many are running.
         """
         branch, num_known = self.cache.open(request.prompt, request.session)
         reused = len(branch.ledger)
-        return Prepared(branch, reused, self._cuts(request, reused, num_known))
+        logits = branch.node.logits if reused == len(request.prompt) else None
+        return Prepared(branch, reused, self._cuts(request, reused, num_known), logits)
 
-    def extend(self, session: Branch, tokens: IntArray, *, want_logits: bool) -> None:
-        """Decode one call's tokens at the end of the branch, evicting idle branches for room.
+    def extend(self, steps: Sequence[Step]) -> None:
+        """Decode one call's tokens at the ends of the steps' branches, evicting idle ones for room.
 
-        Raises ContextFullError when nothing is left to evict (the branch is intact), DecodeError when it must be
-        recovered.
+        Raises ContextFullError when nothing is left to evict (all branches are intact), AbortedError or DecodeError
+        when each branch of the call must be recovered.
         """
+        runs = [Run(s.session.seq_id, s.tokens, len(s.session.ledger), s.want_logits) for s in steps]
         while True:
             try:
-                self._backend.decode(session.seq_id, tokens, len(session.ledger), want_logits=want_logits)
+                self._backend.decode(runs)
             except NoRoomError as error:
                 if not self.cache.make_room():
                     raise ContextFullError("the KV cache is full", hint="raise model.n_ctx") from error
             else:
-                session.ledger.append(tokens)
+                for step in steps:
+                    step.session.ledger.append(step.tokens)
                 return
 
-    def snapshot(self, session: Branch, *, is_anchor: bool) -> None:
-        """Keep the state at the end of the branch, at the expense of the least useful other one."""
-        self.cache.park(session, is_anchor=is_anchor)
+    def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> None:
+        """Keep the state at the end of the branch, and its logits, at the expense of the least useful other one."""
+        self.cache.park(session, is_anchor=is_anchor, logits=logits)
 
     def release(self, session: Branch) -> None:
         """The generation is over; what it decoded stays."""
         self.cache.rest(session)
+        self._note_pending()
 
     def recover(self, session: Branch) -> None:
         """After a failed decode: back to the last good state of the branch, which may be empty."""
@@ -98,14 +118,23 @@ class SessionManager:
         """Forget a conversation; nothing happens when there is none of that name."""
         self.cache.drop(name)
 
-    def idle_work(self) -> bool:
-        """One piece of housekeeping, a few milliseconds, while nobody waits. False when there is nothing to do."""
-        return self.persistence is not None and self.persistence.tick()
+    def idle_work(self, budget_s: float = 0.0) -> bool:
+        """Housekeeping for about `budget_s` while nobody waits. True when there is more of it."""
+        end = time.perf_counter() + budget_s
+        while has_more := self.persistence is not None and self.persistence.tick():
+            if time.perf_counter() >= end:
+                break
+        self._note_pending()
+        return has_more
+
+    def _note_pending(self) -> None:
+        if self.persistence is not None:
+            self.pending_spill_bytes = self.persistence.pending_bytes
 
     @property
-    def pending_spill_bytes(self) -> int:
-        """About so many bytes a crash would lose."""
-        return self.persistence.pending_bytes if self.persistence is not None else 0
+    def num_disk_bytes(self) -> int:
+        """Size of the files of this model's cache."""
+        return self.tiers.store.num_bytes if self.tiers.store is not None else 0
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Save what is not saved yet, as far as the time goes."""
@@ -118,10 +147,10 @@ class SessionManager:
         self.cache.check_integrity()
 
     def _cuts(self, request: GenerationRequest, reused: int, num_known: int) -> tuple[int, ...]:
-        """Where to snapshot: first and latest boundaries, where paths parted, a ladder, before the last token."""
+        """Where to snapshot: first and latest boundaries, where paths parted, a ladder, the end (for a retry)."""
+        last = len(request.prompt)
         if not self._backend.needs_snapshots:
-            return ()
-        last = len(request.prompt) - 1
+            return (last,)
         boundaries = sorted({b for b in request.boundaries if 0 < b < last})
         wanted = {*boundaries[:1], *boundaries[-_RECENT_BOUNDARIES:], last, min(num_known, last)}
         wanted.update(ladder(reused, last, self._backend.n_batch))

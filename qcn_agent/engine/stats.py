@@ -26,5 +26,11 @@ class EngineStats:
         self.num_evaluated_tokens = 0
         self.num_reused_tokens = 0
         self.num_generated_tokens = 0
+        self.num_steps = 0  # calls of the model
+        self.num_aborted_steps = 0  # cut short for a completion
+        self.num_suspended = 0  # generations that gave up their place for a while
+        self.num_superseded = 0  # completions ended by a newer one of their session
+        self.num_late = 0  # generations ended because their deadline could not be met
+        self.max_completion_steps_waited = 0
         self.prefill = Rate()
         self.decode = Rate()

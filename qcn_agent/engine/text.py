@@ -61,6 +61,8 @@ class IncrementalDetokenizer:
         return text if self.stopped else text + held
 
     def _release(self, new: str) -> str:
+        if not self._stop:
+            return new
         if self.stopped:
             return ""
         text = self._held + new

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import qcn_agent.config
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_model import load_model
 from qcn_agent.training import checkpoint, tokenizer
@@ -51,7 +52,7 @@ def compare(model: Model, gguf: Path) -> Comparison:
 def _logits(backend: LlamaBackend, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     rows = []
     for position in range(len(ids)):
-        backend.decode(0, ids[position : position + 1], position, want_logits=True)
+        backend.decode([Run(0, ids[position : position + 1], position, True)])
         rows.append(backend.logits())
     return np.stack(rows)
 

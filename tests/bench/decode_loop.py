@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 
 from qcn_agent.config import ModelConfig
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.engine import Engine
 from qcn_agent.engine.generator import (
     Finished,
@@ -37,7 +38,7 @@ from qcn_agent.models.embedded import embedded_model_path
 
 MIN_TOKENS = 8000
 ROUND_TOKENS = 100
-TARGET_US = 150.0
+TARGET_US = 60.0
 CONFIG = ModelConfig(n_ctx=8192)
 PROMPT = "def fibonacci(n):\n    previous, current = 0, 1\n"
 
@@ -54,7 +55,7 @@ class BareLoop:
     def run(self, prompt: IntArray, num_tokens: int) -> float:
         """Microseconds per token over `num_tokens` draws after the prompt."""
         self._backend.drop(0)
-        self._backend.decode(0, prompt, 0, want_logits=True)
+        self._backend.decode([Run(0, prompt, 0, True)])
         batch, context, chain = self._batch, self._context, self._chain
         batch.n_tokens, batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 1, 0, 1
         begin = time.perf_counter()

@@ -96,9 +96,7 @@ def engine_request(
     """A greedy request. A completion has the highest priority where there are priorities."""
     tokens = np.array(prompt, np.int32)
     priority = Priority.COMPLETION if is_completion else Priority.INTERACTIVE
-    return GenerationRequest(
-        session, tokens, num_new, boundaries, SamplingParams(temperature=0.0), priority=priority
-    )
+    return GenerationRequest(session, tokens, num_new, boundaries, SamplingParams(temperature=0.0), priority=priority)
 
 
 def read_status(status: EngineStatus) -> Figures:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qcn_agent.config import ModelConfig
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.engine import Engine
 from qcn_agent.engine.generator import Event, Finished, FloatArray, GenerationRequest, IntArray, TextDelta
 from qcn_agent.engine.llama_backend import LlamaBackend
@@ -106,7 +107,7 @@ def replay(make_backend: MakeBackend) -> Callable[..., FloatArray]:
         fresh = make_backend(**changes)
         begin = 0
         for end in splits:
-            fresh.decode(0, tokens[begin:end], begin, want_logits=True)
+            fresh.decode([Run(0, tokens[begin:end], begin, True)])
             begin = end
         return fresh.logits()
 

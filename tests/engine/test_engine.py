@@ -23,6 +23,7 @@ from qcn_agent.engine.generator import (
     Generator,
     IntArray,
     PrefillProgress,
+    Priority,
     SamplingParams,
     TextDelta,
 )
@@ -161,8 +162,11 @@ async def test_the_status_counts_and_is_json(
     assert shown["model_path"].endswith(".gguf")
     assert (shown["n_ctx"], shown["selftest"], shown["queue_length"]) == (2048, "passed", 0)
     assert (shown["num_requests"], shown["num_generated_tokens"]) == (2, 16)
-    assert (shown["num_reused_tokens"], shown["num_evaluated_tokens"]) == (99, 107 + 8)
+    assert (shown["num_reused_tokens"], shown["num_evaluated_tokens"]) == (100, 107 + 7)
     assert shown["sessions"] == [{"name": "s", "num_tokens": 107, "num_snapshots": 2}]
+    assert (shown["num_steps"], shown["max_completion_steps_waited"], shown["num_late"]) == (3 + 7 + 1 + 7, 0, 0)
+    assert 16 <= shown["prefill_knee_tokens"] <= 64
+    assert shown["decode_step_ms"] > 0
     assert shown["prefill_tokens_per_s"] > 0 < shown["decode_tokens_per_s"]
     assert shown["devices"]
 
@@ -175,6 +179,24 @@ async def test_a_dropped_session_is_forgotten(
     engine.drop_session("s")
     _, again = await finish(engine.generate(request_for(random_tokens(100, 1))))
     assert again.usage.num_reused_tokens == 0
+
+
+async def test_a_newer_completion_ends_an_older_one_silently(
+    engine: Engine, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Its iterator just ends, while an agent's endless answer goes on beside both."""
+    endless = request_for(random_tokens(50, 1), max_new_tokens=1900, grammar=ENDLESS)
+    typed = request_for(random_tokens(30, 2), session="t", priority=Priority.COMPLETION, grammar=ENDLESS)
+    async with aclosing(engine.generate(endless)) as agent:
+        await anext(agent)
+        async with aclosing(engine.generate(replace(typed, max_new_tokens=1500))) as older:
+            seen = [await anext(older)]
+            _, newer = await finish(engine.generate(typed))
+            seen += [event async for event in older]
+        assert not any(isinstance(event, Finished) for event in seen)
+        assert len(newer.tokens) == 8
+        assert newer.usage.steps_waited <= 1
+        assert isinstance(await anext(agent), PrefillProgress | TextDelta)
 
 
 async def test_closing_ends_waiting_consumers(

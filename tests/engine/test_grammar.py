@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.generator import IntArray
 from qcn_agent.engine.grammar import Grammar, ParameterShape, ToolShape, tool_call_grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
@@ -173,12 +174,12 @@ def _draw_after(backend: LlamaBackend, start: list[str], prompt: IntArray, seed:
     assert gate.is_active
     backend.drop(0)
     path = np.concatenate([prompt, np.array(tokens, np.int32)])
-    backend.decode(0, path, 0, want_logits=True)
+    backend.decode([Run(0, path, 0, True)])
     for position in range(len(path), len(path) + 120):
         token = sampler.sample(position)
         if backend.is_end(token):
             break
         tokens.append(token)
-        backend.decode(0, np.array([token], np.int32), position, want_logits=True)
+        backend.decode([Run(0, np.array([token], np.int32), position, True)])
     sampler.close()
     return b"".join(backend.piece(t, special=True) for t in tokens).decode(errors="replace"), backend.is_end(token)

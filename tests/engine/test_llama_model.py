@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qcn_agent.config import ModelConfig
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.generator import IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_model import context_length, expert_patterns, load_model, num_threads, tensor_overrides
@@ -75,7 +76,7 @@ def test_placements_do_not_change_the_answer(
     """Wherever the weights lie, the logits agree closely."""
     plain, other = make_backend(), make_backend(**changes)
     for backend in (plain, other):
-        backend.decode(0, random_tokens(40, 1), 0, want_logits=True)
+        backend.decode([Run(0, random_tokens(40, 1), 0, True)])
     np.testing.assert_allclose(other.logits(), plain.logits(), atol=tolerance)
 
 

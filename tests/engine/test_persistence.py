@@ -9,7 +9,7 @@ import pytest
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
-from qcn_agent.engine.session import Prepared, SessionManager
+from qcn_agent.engine.session import Prepared, SessionManager, Step
 from tests.engine.walk import TOLERANCE
 
 RandomTokens = Callable[[int, int], IntArray]
@@ -50,7 +50,7 @@ class Daemon:
             if begin in prepared.cuts:
                 self.manager.snapshot(prepared.session, is_anchor=begin == boundary)
             end = min([begin + 64, len(prompt), *[cut for cut in prepared.cuts if cut > begin][:1]])
-            self.manager.extend(prepared.session, prompt[begin:end], want_logits=end == len(prompt))
+            self.manager.extend([Step(prepared.session, prompt[begin:end], end == len(prompt))])
         self.manager.release(prepared.session)
         self.manager.check_integrity()
         return prepared

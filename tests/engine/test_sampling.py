@@ -1,5 +1,7 @@
 """Settings are resolved from request, model and family; seeds belong to positions."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,3 +72,33 @@ def test_the_reserved_seed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_neighbouring_positions_and_seeds_get_different_seeds() -> None:
     """A thousand positions of a dozen seeds do not collide."""
     assert len({mix_seed(seed, position) for seed in range(12) for position in range(1000)}) == 12_000
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(presence_penalty=math.nan),
+        SamplingParams(frequency_penalty=-101),
+        SamplingParams(dry_multiplier=-1),
+        SamplingParams(dry_base=0.5),
+        SamplingParams(dry_allowed_length=0),
+        SamplingParams(top_logprobs=101),
+        SamplingParams(logit_bias=((1, math.nan),)),
+        SamplingParams(logit_bias=((1, math.inf),)),
+        SamplingParams(logit_bias=((1, 1.0),) * 1025),
+    ],
+)
+def test_what_llama_cpp_could_not_take_is_refused(params: SamplingParams) -> None:
+    """Each of the settings without a default of the model has its range."""
+    with pytest.raises(UsageError, match="sampling"):
+        resolve(params, {})
+
+
+def test_settings_of_the_request_alone_are_kept() -> None:
+    """They come through as they are, and those that look back say so."""
+    bias = ((5, -math.inf), (6, 2.5))
+    settings = resolve(SamplingParams(dry_multiplier=0.8, logit_bias=bias, top_logprobs=0), {})
+    assert (settings.dry_multiplier, settings.logit_bias, settings.top_logprobs) == (0.8, bias, 0)
+    assert settings.has_history
+    assert not resolve(SamplingParams(logit_bias=bias), {}).has_history
+    assert resolve(SamplingParams(presence_penalty=0.1), {}).has_history

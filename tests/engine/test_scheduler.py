@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from qcn_agent.engine.generator import (
-    Event,
     Finished,
     GenerationRequest,
     IntArray,
@@ -19,60 +18,14 @@ from qcn_agent.engine.generator import (
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
-from qcn_agent.engine.scheduler import Scheduler
 from qcn_agent.engine.sequence import Sequence, SequenceState
-from qcn_agent.engine.session import SessionManager
-from qcn_agent.engine.stream import EventStream
 from qcn_agent.errors import EngineError, QcnError, UsageError
+from tests.fakes.desk import Desk, Recorder
 
 RandomTokens = Callable[[int, int], IntArray]
 RequestFor = Callable[..., GenerationRequest]
 
 ENDLESS = Grammar("root ::= [a-z] root")
-
-
-class Recorder(EventStream):
-    """Keeps what a consumer would get."""
-
-    def __init__(self) -> None:
-        self.received: list[Event] = []
-        self.error: Exception | None = None
-        self.is_closed = False
-
-    def push(self, event: Event, *, urgent: bool = False) -> None:
-        """Keep."""
-        self.received.append(event)
-
-    def close(self, error: Exception | None = None) -> None:
-        """Keep."""
-        self.is_closed, self.error = True, error
-
-
-class Desk:
-    """A scheduler whose steps the test makes itself."""
-
-    def __init__(self, backend: LlamaBackend) -> None:
-        self.backend = backend
-        self.sessions = SessionManager(backend, 9)
-        self.scheduler = Scheduler(backend, self.sessions, {})
-
-    def submit(self, request: GenerationRequest) -> tuple[Sequence, Recorder]:
-        """Queue a request."""
-        recorder = Recorder()
-        sequence = Sequence(request, recorder)
-        self.scheduler.submit(sequence)
-        return sequence, recorder
-
-    def run(self, request: GenerationRequest) -> tuple[Finished, Recorder]:
-        """Step until the request is done."""
-        _, recorder = self.submit(request)
-        while self.scheduler.step():
-            pass
-        assert recorder.error is None
-        finished = recorder.received[-1]
-        assert isinstance(finished, Finished)
-        self.sessions.check_integrity()
-        return finished, recorder
 
 
 @pytest.fixture
@@ -97,15 +50,15 @@ def test_each_turn_evaluates_only_its_new_tokens(
 
 
 def test_a_step_is_one_call(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
-    """A prompt of 150 tokens with a boundary at 70 takes calls of 64, 6, 64, 15 and 1, then a step per token."""
+    """150 tokens with a boundary at 70 take calls of 64, 6, 64 and 16, then one a token."""
     finished, recorder = desk.run(
         request_for(random_tokens(150, 1), max_new_tokens=3, boundaries=(70,), grammar=ENDLESS)
     )
     progress = [event.num_done_tokens for event in recorder.received if isinstance(event, PrefillProgress)]
-    assert progress == [64, 70, 134, 149, 150]
+    assert progress == [64, 70, 134, 150]
     assert finished.usage.num_generated_tokens == 3
     (session,) = desk.sessions.cache.kept.branches.values()
-    assert session.ledger.splits == (64, 70, 134, 149, 150, 151, 152)
+    assert session.ledger.splits == (64, 70, 134, 150, 151, 152)
 
 
 def test_deltas_carry_all_tokens_and_all_text(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
@@ -172,18 +125,34 @@ def test_a_request_cancelled_in_the_queue_costs_nothing(
     assert desk.scheduler.stats.num_evaluated_tokens == 0
 
 
-def test_requests_are_served_in_order(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
-    """The second one starts when the first is done."""
-    _, first = desk.submit(request_for(random_tokens(20, 1), session="a"))
-    _, second = desk.submit(request_for(random_tokens(20, 2), session="b"))
+def test_requests_run_side_by_side(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Two people's prompts are read in turns, then their tokens are drawn after common calls, one row each."""
+    requests = [
+        request_for(random_tokens(20, seed), session=name, max_new_tokens=5, grammar=ENDLESS)
+        for seed, name in enumerate("ab")
+    ]
+    first, second = (desk.submit(request)[1] for request in requests)
     assert desk.scheduler.queue_length == 2
-    while not first.is_closed:
-        assert not second.received
-        desk.scheduler.step()
-    assert desk.scheduler.queue_length == 1
+    num_steps = 0
     while desk.scheduler.step():
-        pass
-    assert isinstance(second.received[-1], Finished)
+        num_steps += 1
+    assert num_steps == 2 + 4  # a call for each prompt, which draws the first token; then four more tokens
+    assert desk.scheduler.queue_length == 0
+    assert all(isinstance(recorder.received[-1], Finished) for recorder in (first, second))
+
+
+def test_each_row_gets_its_own_logprobs(desk: Desk, request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """Two greedy answers from common calls: each token is the likeliest of its own row, and reported as such."""
+    greedy = SamplingParams(temperature=0, top_logprobs=1)
+    recorders = [
+        desk.submit(request_for(random_tokens(20, seed), session=name, sampling=greedy))[1]
+        for seed, name in enumerate("ab")
+    ]
+    desk.finish()
+    for recorder in recorders:
+        found = [lp for event in recorder.received if isinstance(event, TextDelta) for lp in event.logprobs]
+        assert [lp.token for lp in found] == recorder.finished.tokens.tolist()
+        assert all(lp.top == ((lp.token, lp.logprob),) for lp in found)
 
 
 def test_the_same_seed_draws_the_same_tokens_and_another_does_not(
@@ -227,7 +196,7 @@ def test_a_failed_call_fails_the_request_and_saves_the_session(
     assert isinstance(recorder.error, EngineError)
     desk.sessions.check_integrity()
     finished, _ = desk.run(request_for(prompt, boundaries=(60,)))
-    assert finished.usage.num_reused_tokens == 99
+    assert finished.usage.num_reused_tokens == 100
 
 
 @pytest.mark.parametrize(
@@ -249,19 +218,20 @@ def test_a_request_that_can_t_start_fails_alone(
     desk.run(request_for(random_tokens(20, 1)))
 
 
-def test_commands_wait_for_the_running_request(
+def test_a_session_is_dropped_when_nothing_of_it_runs(
     desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:
-    """A posted command runs between two requests, never inside one."""
-    order: list[str] = []
-    desk.submit(request_for(random_tokens(20, 1), max_new_tokens=2))
+    """A drop that was asked for in the middle of a request takes effect after it; an idle session goes at once."""
+    desk.run(request_for(random_tokens(20, 1), session="idle"))
+    desk.submit(request_for(random_tokens(20, 2), session="busy", max_new_tokens=2, grammar=ENDLESS))
     desk.scheduler.step()
-    desk.scheduler.post(lambda: order.append(f"command with {desk.scheduler.queue_length} left"))
-    _, second = desk.submit(request_for(random_tokens(20, 2), max_new_tokens=2))
+    desk.scheduler.drop_session("idle")
+    desk.scheduler.drop_session("busy")
+    desk.scheduler.step()
+    assert [session.name for session in desk.sessions.sessions] == ["busy"]
     while desk.scheduler.step():
         pass
-    assert order == ["command with 1 left"]
-    assert isinstance(second.received[-1], Finished)
+    assert desk.sessions.sessions == ()
 
 
 def test_closing_ends_what_waits_and_refuses_more(

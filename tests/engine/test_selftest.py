@@ -1,6 +1,6 @@
 """Cheap snapshots are proven once per build, model and device; where they fail, whole sequences are copied."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from qcn_agent import paths
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import selftest
-from qcn_agent.engine.generator import IntArray
+from qcn_agent.engine.backend import Run
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_model import load_model
@@ -31,10 +31,10 @@ class CountingBackend(LlamaBackend):
 
     num_calls = 0
 
-    def decode(self, seq_id: int, tokens: IntArray, position: int, *, want_logits: bool) -> None:
+    def decode(self, runs: Sequence[Run]) -> None:
         """Count, then decode."""
         self.num_calls += 1
-        super().decode(seq_id, tokens, position, want_logits=want_logits)
+        super().decode(runs)
 
 
 @pytest.fixture

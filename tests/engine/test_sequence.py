@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from qcn_agent.engine.generator import Event, Finished, GenerationRequest, PrefillProgress, TextDelta
+from qcn_agent.engine.generator import (
+    Event,
+    Finished,
+    FloatArray,
+    GenerationRequest,
+    PrefillProgress,
+    TextDelta,
+    TokenLogprob,
+)
 from qcn_agent.engine.sequence import Sequence, SequenceState
 from qcn_agent.engine.stream import EventStream
 from qcn_agent.errors import EngineError
@@ -30,7 +38,11 @@ class ClosableSampler:
 
     is_closed = False
 
-    def sample(self, position: int) -> int:
+    def sample(self, position: int, row: int = -1, kept: FloatArray | None = None) -> int:
+        """Not used."""
+        raise NotImplementedError
+
+    def logprob(self, token: int, row: int = -1) -> TokenLogprob | None:
         """Not used."""
         raise NotImplementedError
 
@@ -61,6 +73,43 @@ def test_only_the_first_text_is_urgent() -> None:
     for token in range(3):
         sequence.append(token, b"x")
     assert [urgent for _, urgent in recorder.received] == [True, False, False]
+
+
+def test_logprobs_travel_with_their_tokens() -> None:
+    """Held back with the text, sent once."""
+    sequence, recorder, _ = _sequence()
+    first, second = TokenLogprob(1, -0.5), TokenLogprob(2, -0.25, ((2, -0.25),))
+    sequence.append(1, b"\xe2\x9c", first)
+    sequence.append(2, b"\x93", second)
+    sequence.append(3, b"x", first)
+    assert [event.logprobs for event, _ in recorder.received if isinstance(event, TextDelta)] == [
+        (first, second),
+        (first,),
+    ]
+
+
+def test_a_suspended_generation_takes_its_tokens_along() -> None:
+    """What was drawn belongs to the path that is to be read; nothing is lost or drawn twice."""
+    sequence, _, _ = _sequence()
+    for token in (8, 9):
+        sequence.append(token, b"x")
+    sequence.suspend()
+    assert sequence.path.tolist() == [*range(7), 8, 9]
+    assert (sequence.state, sequence.session, sequence.is_blocked) == (SequenceState.WAITING, None, True)
+    assert sequence.num_missing_tokens == 9
+    sequence.append(10, b"x")
+    sequence.rewind(SequenceState.PREFILL)
+    assert sequence.path.tolist() == [*range(7), 8, 9, 10]
+
+
+def test_only_a_first_token_can_be_late() -> None:
+    """A deadline counts from the submission, and ends with the first token."""
+    request = GenerationRequest("s", np.arange(7, dtype=np.int32), 10, deadline_ms=500)
+    sequence = Sequence(request, Recorder(), clock=lambda: 20.0)
+    assert not sequence.is_late(20.4)
+    assert sequence.is_late(20.6)
+    sequence.append(1, b"x")
+    assert not sequence.is_late(20.6)
 
 
 def test_progress_tells_done_and_total() -> None:

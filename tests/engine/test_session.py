@@ -11,7 +11,7 @@ from qcn_agent.engine.backend import Backend, DecodeError, NoBranchError
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
-from qcn_agent.engine.session import Prepared, SessionManager, ladder
+from qcn_agent.engine.session import Prepared, SessionManager, Step, ladder
 from qcn_agent.errors import ContextFullError
 from tests.engine.walk import TOLERANCE
 
@@ -40,8 +40,10 @@ class Reader:
             self._snapshot_if_due(request, prepared)
             stops = [cut for cut in prepared.cuts if cut > begin]
             end = min([begin + 64, len(request.prompt), *stops[:1]])
-            self.manager.extend(session, request.prompt[begin:end], want_logits=end == len(request.prompt))
+            self.manager.extend([Step(session, request.prompt[begin:end], end == len(request.prompt))])
             self.num_evaluated += end - begin
+        if self.num_evaluated:
+            self.manager.snapshot(session, is_anchor=False, logits=self.backend.logits())
         self.manager.check_integrity()
         self.manager.release(session)
         self.manager.check_integrity()
@@ -104,14 +106,19 @@ def test_a_longer_prompt_evaluates_only_what_is_new(
     assert reader.num_evaluated == 100
 
 
-def test_the_same_prompt_again_evaluates_one_token(
+def test_the_same_prompt_again_evaluates_nothing(
     reader: Reader, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:
-    """A retry needs logits, so the last token is evaluated again from the snapshot before it."""
+    """A retry needs logits: they are kept with the state. A prompt that ends elsewhere on the path has none."""
     tokens = random_tokens(150, 1)
     reader.read(request_for(tokens))
+    logits = reader.backend.logits()
     prepared = reader.read(request_for(tokens))
-    assert (prepared.num_reused_tokens, reader.num_evaluated) == (149, 1)
+    assert (prepared.num_reused_tokens, reader.num_evaluated) == (150, 0)
+    assert prepared.logits is not None
+    assert np.array_equal(prepared.logits, logits)
+    prepared = reader.read(request_for(tokens[:100]))
+    assert (prepared.num_reused_tokens, prepared.logits) == (64, None)
 
 
 def test_a_retry_from_a_boundary_evaluates_only_what_lies_beyond(
@@ -232,7 +239,7 @@ def test_states_stay_within_their_number_and_keep_the_first_boundary(
     positions = reader.positions("s")
     assert reader.manager.cache.num_device_states <= 9
     assert positions[0] == 20
-    assert positions[-1] == 449
+    assert positions[-1] == 450
 
 
 def test_four_states_are_enough_to_work_with(
@@ -267,9 +274,9 @@ def test_a_session_alone_in_a_full_cache_fails_intact(
     request = request_for(random_tokens(300, 1))
     prepared = reader.manager.prepare(request)
     for begin in range(0, 256, 64):
-        reader.manager.extend(prepared.session, request.prompt[begin : begin + 64], want_logits=False)
+        reader.manager.extend([Step(prepared.session, request.prompt[begin : begin + 64], False)])
     with pytest.raises(ContextFullError, match="full"):
-        reader.manager.extend(prepared.session, request.prompt[256:], want_logits=True)
+        reader.manager.extend([Step(prepared.session, request.prompt[256:], True)])
     reader.manager.release(prepared.session)
     reader.manager.check_integrity()
     more = np.concatenate([request.prompt[:256], random_tokens(1, 2)])
@@ -288,13 +295,13 @@ def test_a_corrupt_session_is_put_back_to_its_last_snapshot(
     abort = api.ggml_abort_callback(lambda _: next(calls) > 40)
     api.llama_set_abort_callback(reader.backend._context, abort, None)
     with pytest.raises(DecodeError):
-        reader.manager.extend(prepared.session, tokens[130:190], want_logits=True)
+        reader.manager.extend([Step(prepared.session, tokens[130:190], True)])
     api.llama_set_abort_callback(reader.backend._context, api.ggml_abort_callback(0), None)
     reader.manager.recover(prepared.session)
     reader.manager.release(prepared.session)
     reader.manager.check_integrity()
     prepared = reader.read(request_for(tokens))
-    assert prepared.num_reused_tokens == 129
+    assert prepared.num_reused_tokens == 130
     ledger = prepared.session.ledger
     assert np.array_equal(reader.backend.logits(), replay(ledger.tokens, ledger.splits))
 
@@ -304,7 +311,7 @@ def test_a_corrupt_session_without_snapshots_is_emptied(
 ) -> None:
     """There is nothing to go back to, so the next prompt is read from the start."""
     prepared = reader.manager.prepare(request_for(random_tokens(100, 1)))
-    reader.manager.extend(prepared.session, random_tokens(50, 1), want_logits=False)
+    reader.manager.extend([Step(prepared.session, random_tokens(50, 1), False)])
     reader.manager.recover(prepared.session)
     reader.manager.check_integrity()
     assert len(prepared.session.ledger) == 0
@@ -327,9 +334,9 @@ def test_a_session_dropped_while_it_runs_goes_when_it_ends(
     """Its generation is not disturbed, and afterwards nothing of it is left."""
     prompt = random_tokens(80, 1)
     prepared = reader.manager.prepare(request_for(prompt))
-    reader.manager.extend(prepared.session, prompt[:60], want_logits=False)
+    reader.manager.extend([Step(prepared.session, prompt[:60], False)])
     reader.manager.drop("s")
-    reader.manager.extend(prepared.session, prompt[60:79], want_logits=True)
+    reader.manager.extend([Step(prepared.session, prompt[60:79], True)])
     reader.manager.release(prepared.session)
     reader.manager.check_integrity()
     assert reader.manager.prepare(request_for(prompt)).num_reused_tokens == 0
@@ -345,7 +352,7 @@ def test_a_dropped_session_leaves_what_others_share(
     reader.read(request_for(second, boundaries=(60,), session="b"))
     reader.manager.drop("a")
     reader.manager.check_integrity()
-    assert reader.read(request_for(second, boundaries=(60,), session="b")).num_reused_tokens == 109
+    assert reader.read(request_for(second, boundaries=(60,), session="b")).num_reused_tokens == 110
     assert reader.read(request_for(first, boundaries=(60,), session="c")).num_reused_tokens == 60
 
 
@@ -355,7 +362,7 @@ def test_no_branch_is_taken_from_a_running_generation(
     """When half of the states run, the next request has to wait; when one ends, it starts."""
     running = [reader.manager.prepare(request_for(random_tokens(20, n), session=f"s{n}")) for n in range(4)]
     for prepared in running:
-        reader.manager.extend(prepared.session, random_tokens(10, 1), want_logits=False)
+        reader.manager.extend([Step(prepared.session, random_tokens(10, 1), False)])
     with pytest.raises(NoBranchError):
         reader.manager.prepare(request_for(random_tokens(20, 9), session="late"))
     reader.manager.release(running[0].session)

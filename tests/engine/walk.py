@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.backend import DecodeError, NoBranchError
+from qcn_agent.engine.backend import DecodeError, NoBranchError, Run
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_model import load_model
 from qcn_agent.engine.residency import Branch
-from qcn_agent.engine.session import Prepared, SessionManager
+from qcn_agent.engine.session import Prepared, SessionManager, Step
 from qcn_agent.errors import ContextFullError
 
 LENGTHS = (1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 90)  # around the convolution's width and the call size
@@ -175,6 +175,8 @@ class Walk:
             return
         self.tally.num_reused += prepared.num_reused_tokens
         assert np.array_equal(prepared.session.ledger.tokens, request.prompt[: prepared.num_reused_tokens])
+        if prepared.logits is not None:
+            self._compare(prepared.session, prepared.logits)
         self._finish(prepared, request)
 
     def _finish(self, prepared: Prepared, request: GenerationRequest) -> None:
@@ -183,8 +185,8 @@ class Walk:
             while len(branch.ledger) < len(request.prompt):
                 self._chunk(prepared, request)
             for _ in range(int(self._random.integers(1, 6))):
-                self.manager.extend(branch, self._tokens(1), want_logits=True)
-            self._compare(branch)
+                self.manager.extend([Step(branch, self._tokens(1), True)])
+            self._compare(branch, self._backend.logits())
         except ContextFullError:
             self.tally.operations["full"] += 1
         self._paths[request.session] = branch.ledger.tokens.copy() if len(branch.ledger) else self._system
@@ -200,11 +202,14 @@ class Walk:
             self.manager.snapshot(branch, is_anchor=begin == len(self._system))
         stops = [cut for cut in prepared.cuts if cut > begin]
         end = min([begin + self._backend.n_batch, len(request.prompt), *stops[:1]])
-        self.manager.extend(branch, request.prompt[begin:end], want_logits=end == len(request.prompt))
+        is_end = end == len(request.prompt)
+        self.manager.extend([Step(branch, request.prompt[begin:end], is_end)])
         self.tally.num_evaluated += end - begin
+        if is_end:
+            self.manager.snapshot(branch, is_anchor=False, logits=self._backend.logits())
 
-    def _compare(self, branch: Branch) -> None:
-        got, expected = self._backend.logits(), self._replay(branch)
+    def _compare(self, branch: Branch, got: FloatArray) -> None:
+        expected = self._replay(branch)
         difference = float(np.abs(got - expected).max() / expected.std())
         self.tally.num_compared += 1
         self.tally.num_bitwise += difference == 0
@@ -215,7 +220,7 @@ class Walk:
         self._oracle.drop(0)
         begin = 0
         for end in branch.ledger.splits:
-            self._oracle.decode(0, branch.ledger.tokens[begin:end], begin, want_logits=True)
+            self._oracle.decode([Run(0, branch.ledger.tokens[begin:end], begin, want_logits=True)])
             begin = end
         return self._oracle.logits()
 
