@@ -74,7 +74,8 @@ class Arena:
         self.num_bytes = 0
         self.num_states = 0
         self.num_tokens = 0
-        self.peak_states = 0
+        self._peak_bytes = 0
+        self.peak_states = 0  # when most bytes were held
         self.peak_tokens = 0
 
     def has_room(self, num_bytes: int) -> bool:
@@ -111,5 +112,5 @@ class Arena:
         self.num_bytes += sign * blob.num_bytes
         self.num_tokens += sign * blob.num_tokens
         self.num_states += sign * (blob.num_tokens == 0)
-        self.peak_states = max(self.peak_states, self.num_states)
-        self.peak_tokens = max(self.peak_tokens, self.num_tokens)
+        if self.num_bytes > self._peak_bytes:
+            self._peak_bytes, self.peak_states, self.peak_tokens = self.num_bytes, self.num_states, self.num_tokens

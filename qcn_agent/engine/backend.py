@@ -105,6 +105,7 @@ class BackendInfo:
     mmap: bool
     num_params: int
     state_bytes: int  # size of one recurrent state; 0 for pure attention
+    kv_bytes_per_token: float
 
 
 class Backend(Protocol):

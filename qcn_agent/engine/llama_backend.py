@@ -57,7 +57,7 @@ class LlamaBackend:
         self._abort_flag: AbortFlag | None = None  # llama.cpp holds its address
         self.full_copies = False
         self._state_io = StateIO(self._context)
-        self._state_bytes = self._measure_state() if model.needs_snapshots else 0
+        self._state_bytes, self._kv_bytes_per_token = self._measure()
 
     @property
     def info(self) -> BackendInfo:
@@ -70,6 +70,7 @@ class LlamaBackend:
             mmap=api.llama_supports_mmap(),
             num_params=self._model.num_params,
             state_bytes=self._state_bytes,
+            kv_bytes_per_token=self._kv_bytes_per_token,
         )
 
     def decode(self, runs: Sequence[Run]) -> None:
@@ -201,12 +202,15 @@ class LlamaBackend:
             self._context = None
             self._model.close()
 
-    def _measure_state(self) -> int:
-        """Bytes of one recurrent state, headers included. Also warms the model up."""
+    def _measure(self) -> tuple[int, float]:
+        """Bytes of one recurrent state, headers included, and of a token's KV. Also warms the model up."""
         self.decode([Run(0, np.zeros(1, np.int32), 0)])
-        num_bytes = self._state_io.state_size(0)
+        state_bytes = self._state_io.state_size(0) if self.needs_snapshots else 0
+        one = self._state_io.size(0)
+        self.decode([Run(0, np.zeros(8, np.int32), 1)])
+        kv_bytes = (self._state_io.size(0) - one) / 8
         self.drop(0)
-        return num_bytes
+        return state_bytes, kv_bytes
 
     def _check_ids(self, *seq_ids: int) -> None:
         """A wrong id would end the process inside llama.cpp."""

@@ -27,6 +27,10 @@ class StateIO:
         """Bytes of the recurrent state, headers included."""
         return int(api.llama_state_seq_get_size_ext(self._context, seq_id, _STATE_ONLY))
 
+    def size(self, seq_id: int) -> int:
+        """Bytes of KV and state, headers included."""
+        return int(api.llama_state_seq_get_size_ext(self._context, seq_id, _ALL))
+
     def export_all(self, seq_id: int) -> Bytes:
         """KV and state."""
         return self._export(seq_id, _ALL)

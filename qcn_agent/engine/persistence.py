@@ -35,17 +35,27 @@ class Persistence:
 
     @property
     def pending_bytes(self) -> int:
-        """About so many bytes a crash would lose now."""
-        total = self._job.blob.num_bytes if self._job is not None else 0
-        tiers, seen = self._kept.tiers, set[Node]()
-        for leaf in self._wanted():
-            if self._kept.needs_states and (leaf.state is None or leaf.state.file is None):
-                total += tiers.size_of(0, with_state=True)
-            for node in leaf.path():
-                if node not in seen and (node.kv is None or node.kv.file is None):
-                    total += tiers.size_of(node.end - node.start, with_state=False)
-                seen.add(node)
-        return total
+        """About so many bytes a crash would lose now, those of running generations included.
+
+        KV that is on disk counts as long as the state that makes it useful is not.
+        """
+        tiers, branches = self._kept.tiers, self._kept.branches.values()
+        leaves = {branch.node for branch in branches} | set(self._anchors())
+        lost = {leaf: self._lost_part(leaf) for leaf in leaves}
+        num_tokens = sum(node.end - node.start for node in {node for part in lost.values() for node in part})
+        num_tokens += sum(len(branch.ledger) - branch.node.end for branch in branches)
+        num_states = sum(bool(part) for part in lost.values()) if self._kept.needs_states else 0
+        return tiers.size_of(num_tokens, with_state=False) + num_states * tiers.size_of(0, with_state=True)
+
+    def _lost_part(self, leaf: Node) -> list[Node]:
+        """Nodes on the path of `leaf` beyond the last one that could be gone on from after a restart."""
+        path = leaf.path()
+        num_on_disk = next((n for n, node in enumerate(path) if not (node.kv and node.kv.file)), len(path))
+        restorable = num_on_disk
+        if self._kept.needs_states:
+            has_state = [bool(node.state and node.state.file) for node in path[:num_on_disk]]
+            restorable = max((n + 1 for n, has in enumerate(has_state) if has), default=0)
+        return path[restorable:]
 
     def tick(self) -> bool:
         """Do one piece of work. False when everything worth it is written, or the disk takes no more."""
@@ -74,10 +84,13 @@ class Persistence:
             self._collect(wait_s=1.0)
         self._writer.shutdown()
 
+    def _anchors(self) -> list[Node]:
+        return [node for node in self._kept.parks.values() if node.is_anchor]
+
     def _wanted(self) -> list[Node]:
         """Nodes whose state should survive, most valuable first, as far as the disk has room for states."""
-        nodes = {holding.node for holding in self._kept.holdings() if holding.node.live or holding.node.is_anchor}
-        wanted = sorted(nodes, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
+        tails = (branch.node for branch in self._kept.branches.values() if not branch.is_running)
+        wanted = sorted({*tails, *self._anchors()}, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
         num_bytes, affordable = 0, list[Node]()
         for node in wanted:
             num_bytes += self._kept.tiers.size_of(node.end, with_state=True)

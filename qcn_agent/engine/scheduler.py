@@ -24,6 +24,7 @@ from qcn_agent.errors import ContextFullError, EngineError, QcnError
 logger = logging.getLogger(__name__)
 
 _IDLE_BUDGET_S = 0.01
+_UPKEEP_STEPS = 64
 _MAX_ABORTS = 2  # of one chunk; then it runs to its end
 _DEFAULTS = SchedulerConfig()
 
@@ -113,6 +114,8 @@ class Scheduler:
             try:
                 if not self.step():
                     self._rest()
+                elif self.stats.num_steps % _UPKEEP_STEPS == 0 and Turn.COMPLETION not in self._served:
+                    self._sessions.idle_work(0.0)  # one piece, or a busy day would never be saved
             except Exception as error:  # the border of the thread: one bad request must not end it
                 logger.exception("the engine failed in an unexpected way")
                 self._blame(EngineError(f"internal error: {error!r}", hint="please report this"))

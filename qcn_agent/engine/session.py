@@ -104,6 +104,7 @@ class SessionManager:
     def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> None:
         """Keep the state at the end of the branch, and its logits, at the expense of the least useful other one."""
         self.cache.park(session, is_anchor=is_anchor, logits=logits)
+        self._note_pending()
 
     def release(self, session: Branch) -> None:
         """The generation is over; what it decoded stays."""

@@ -23,7 +23,7 @@ class Tiers:
         self._backend = backend
         self._via = via
         self._state_bytes = backend.info.state_bytes
-        self._kv_bytes_per_token = 0.0  # of the latest export
+        self._kv_bytes_per_token = backend.info.kv_bytes_per_token
         self.num_restored_host_tokens = 0
         self.num_restored_disk_tokens = 0
 
@@ -44,7 +44,6 @@ class Tiers:
         if node.kv is None:
             num_tokens = node.end - node.start
             data = self._backend.export_kv(src, node.start, node.end, self._via)
-            self._kv_bytes_per_token = len(data) / num_tokens
             node.kv = self.arena.put(data, node.start, num_tokens)
             if self.store is not None:
                 path = node.path_tokens()
