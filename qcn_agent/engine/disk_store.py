@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _MAGIC = "qcn-kv 1"
 _MAX_HEADER = 4096
+_MAX_AGE_S = 30 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class DiskStore:
         self._is_broken = False
 
     def load(self) -> list[StoredBlob]:
-        """All complete files, KV before states, shorter paths first. Half-written ones are swept away."""
+        """All complete files, KV before states, shorter paths first. Half-written and old ones are swept away."""
         found: list[StoredBlob] = []
         with contextlib.suppress(FileNotFoundError):
             for file in sorted(self._folder.iterdir()):
@@ -126,8 +128,9 @@ class DiskStore:
             with file.open("rb") as stream:
                 header, identity = self._read_head(stream)
                 size = stream.tell() + header.num_bytes
-            if file.stat().st_size != size:
-                raise ValueError("not complete")
+            status = file.stat()
+            if status.st_size != size or time.time() - status.st_mtime > _MAX_AGE_S:
+                raise ValueError("not complete, or too old")
             return StoredBlob(identity, header.num_bytes, file)
         except (OSError, ValueError, TypeError) as error:
             logger.info("a file of the cache is no use and is removed: %s", error)

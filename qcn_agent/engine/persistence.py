@@ -90,7 +90,8 @@ class Persistence:
     def _wanted(self) -> list[Node]:
         """Nodes whose state should survive, most valuable first, as far as the disk has room for states."""
         tails = (branch.node for branch in self._kept.branches.values() if not branch.is_running)
-        wanted = sorted({*tails, *self._anchors()}, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
+        leaves = {*tails, *self._anchors()}
+        wanted = sorted(leaves, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
         num_bytes, affordable = 0, list[Node]()
         for node in wanted:
             num_bytes += self._kept.tiers.size_of(node.end, with_state=True)

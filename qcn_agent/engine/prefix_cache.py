@@ -30,17 +30,17 @@ class PrefixCache:
         """Sequence ids in use."""
         return self.kept.num_ids - len(self.kept.free)
 
-    def open(self, prompt: IntArray, name: str) -> tuple[Branch, int]:
+    def open(self, prompt: IntArray, name: str, *, short_tail: int) -> tuple[Branch, int]:
         """A running branch that holds the longest usable part of `prompt`, and how far the prompt is known at all.
 
-        At least one token is left to evaluate, unless the node at its end keeps the logits. Raises NoBranchError when
-        too many branches run.
+        At most `short_tail` tokens of the session's own branch are given up for it. At least one token is left to
+        evaluate, unless the node at its end keeps the logits. Raises NoBranchError when too many branches run.
         """
         self.kept.clock += 1
         while True:
             node, num_known = self._best(prompt)
             try:
-                branch = self._continue(node, name) or self._start(node, name)
+                branch = self._continue(node, name) or self._rewind(node, name, short_tail) or self._start(node, name)
             except BlobLostError as error:
                 logger.warning("a cached stretch is lost and will be evaluated again: %s", error)
                 self.kept.forget_lost(node)
@@ -179,6 +179,18 @@ class PrefixCache:
                 node.live.discard(branch.seq_id)
                 return branch
         return None
+
+    def _rewind(self, node: Node, name: str, short_tail: int) -> Branch | None:
+        """The session's own branch cut back in place, if little lies beyond `node`: KV is neither copied nor holed."""
+        if node is self.kept.tree.root:
+            return None
+        idle = (branch for branch in self.kept.branches.values() if branch.name == name and not branch.is_running)
+        near = [branch for branch in idle if branch.seq_id in node.holders]
+        branch = min(near, key=lambda branch: len(branch.ledger), default=None)
+        if branch is None or branch.node is node or len(branch.ledger) - node.end > short_tail:
+            return None
+        self._roll_back(branch, node)
+        return branch
 
     def _start(self, node: Node, name: str) -> Branch | None:
         """A branch at `node`, in a free id or by cutting one back. None when something was evicted: look again."""

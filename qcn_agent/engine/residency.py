@@ -116,7 +116,7 @@ class Residency:
             return False
         missing = [ancestor for ancestor in node.path() if ancestor.kv is None]
         num_tokens = sum(ancestor.end - ancestor.start for ancestor in missing)
-        needed = self.tiers.size_of(num_tokens, with_state=node.state is None)
+        needed = self.tiers.size_of(num_tokens, with_state=node.state is None, num_stretches=len(missing))
         if not self.tiers.arena.has_room(needed) and not (may_displace and self._displace(needed, score, node)):
             return False
         for ancestor in missing:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from qcn_agent.engine.arena import Arena
 from qcn_agent.engine.backend import Backend, NoRoomError, Run
 from qcn_agent.engine.disk_store import DiskStore
-from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
+from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray, Priority
 from qcn_agent.engine.persistence import Persistence
 from qcn_agent.engine.prefix_cache import PrefixCache
 from qcn_agent.engine.residency import Branch
@@ -16,6 +16,8 @@ from qcn_agent.engine.tiers import Tiers
 from qcn_agent.errors import ContextFullError
 
 _RECENT_BOUNDARIES = 4  # of one prompt; older ones but the first are seldom branched from
+_COMPLETION_TAIL, _ANSWER_TAIL = 512, 32  # tokens that are not worth a branch of their own when a session goes back
+_NOTE_EVERY_S = 0.05
 _LADDER_GAP = 0.15  # inside a long prefill: at most so much is read again of what was rolled back
 
 
@@ -58,6 +60,7 @@ class SessionManager:
         self._backend = backend
         self.tiers = Tiers(backend, Arena(host_bytes), store, via=num_states)
         self.cache = PrefixCache(backend, num_states, self.tiers)
+        self._noted_at = 0.0
         self.pending_spill_bytes = 0  # about what a crash would lose; readable from any thread
         self.persistence = Persistence(self.cache.kept, store) if store and not backend.full_copies else None
 
@@ -78,7 +81,9 @@ class SessionManager:
 
         The branch is the caller's until `release`. Raises NoBranchError, nothing changed, when too many are running.
         """
-        branch, num_known = self.cache.open(request.prompt, request.session)
+        is_completion = request.priority is Priority.COMPLETION
+        short_tail = _COMPLETION_TAIL if is_completion else _ANSWER_TAIL
+        branch, num_known = self.cache.open(request.prompt, request.session, short_tail=short_tail)
         reused = len(branch.ledger)
         logits = branch.node.logits if reused == len(request.prompt) else None
         return Prepared(branch, reused, self._cuts(request, reused, num_known), logits)
@@ -104,7 +109,8 @@ class SessionManager:
     def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> None:
         """Keep the state at the end of the branch, and its logits, at the expense of the least useful other one."""
         self.cache.park(session, is_anchor=is_anchor, logits=logits)
-        self._note_pending()
+        if time.perf_counter() - self._noted_at > _NOTE_EVERY_S:
+            self._note_pending()
 
     def release(self, session: Branch) -> None:
         """The generation is over; what it decoded stays."""
@@ -131,6 +137,7 @@ class SessionManager:
     def _note_pending(self) -> None:
         if self.persistence is not None:
             self.pending_spill_bytes = self.persistence.pending_bytes
+            self._noted_at = time.perf_counter()
 
     @property
     def num_disk_bytes(self) -> int:

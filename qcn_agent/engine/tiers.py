@@ -13,6 +13,8 @@ from qcn_agent.engine.prefix_tree import Node
 
 logger = logging.getLogger(__name__)
 
+_HEADER_BYTES = 1024  # of one serialised stretch: its layers' sizes and its alignment
+
 
 class Tiers:
     """`via` is a sequence id that nothing else uses; KV stretches pass through it."""
@@ -27,9 +29,10 @@ class Tiers:
         self.num_restored_host_tokens = 0
         self.num_restored_disk_tokens = 0
 
-    def size_of(self, num_tokens: int, *, with_state: bool) -> int:
-        """Bytes that a copy will have, about."""
-        return int(num_tokens * self._kv_bytes_per_token) + (self._state_bytes if with_state else 0)
+    def size_of(self, num_tokens: int, *, with_state: bool, num_stretches: int = 1) -> int:
+        """Bytes that copies of so many tokens in so many KV stretches, and of a state, will have at most, about."""
+        kv_bytes = int(num_tokens * self._kv_bytes_per_token) + (_HEADER_BYTES * num_stretches if num_tokens else 0)
+        return kv_bytes + (self._state_bytes if with_state else 0)
 
     def save_state(self, node: Node, src: int) -> None:
         """Copy the state after `node`, which `src` holds, to host memory."""

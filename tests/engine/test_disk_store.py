@@ -1,5 +1,6 @@
 """Blobs as files: complete or absent, and whatever is wrong with one is a miss."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def test_foreign_files_are_swept_away(store: DiskStore, line: bytes) -> None:
     (store._folder / "stray").write_bytes(line)
     assert len(store.load()) == 1
     assert not (store._folder / "stray").exists()
+
+
+def test_old_files_are_swept_away(store: DiskStore) -> None:
+    """A month after it was written the user's code is gone from the disk."""
+    blob = _written(store)
+    assert blob.file is not None
+    month = 31 * 86_400
+    os.utime(blob.file, (blob.file.stat().st_mtime - month,) * 2)
+    assert store.load() == []
+    assert not blob.file.exists()
 
 
 def test_files_are_private(store: DiskStore) -> None:
