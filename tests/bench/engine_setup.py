@@ -50,9 +50,9 @@ class Held:
         return self.device_states <= MAX_DEVICE_STATES and self.host_bytes <= HOST_BYTES
 
     def most(self, other: "Held") -> "Held":
-        """The greater of each number."""
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return Held(*(max(pair) for pair in pairs))
+        """The greater number of device states, and what held more host memory."""
+        host = max(self, other, key=lambda held: held.host_bytes)
+        return dataclasses.replace(host, device_states=max(self.device_states, other.device_states))
 
 
 @dataclass(frozen=True)

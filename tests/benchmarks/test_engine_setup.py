@@ -38,9 +38,9 @@ def test_limits_are_those_of_the_big_model() -> None:
     assert Held(0, 1, 2).host_bytes == STATE_BYTES + 2 * TOKEN_BYTES
 
 
-def test_most_takes_each_number_apart() -> None:
-    """A peak is kept for each of them."""
-    assert Held(1, 5, 2).most(Held(3, 4, 9)) == Held(3, 5, 9)
+def test_most_takes_what_was_held_at_one_time() -> None:
+    """Host states and tokens belong together; device states have a peak of their own."""
+    assert Held(1, 5, 2).most(Held(3, 4, 9)) == Held(3, 5, 2)
 
 
 def test_model_bytes_come_from_the_file(setup: Setup) -> None:
