@@ -28,6 +28,11 @@ def cache_dir() -> Path:
     return _place("cache", platformdirs.user_cache_path(APP))
 
 
+def kv_cache_dir() -> Path:
+    """What models have read, as files; it holds the user's code. A folder for each model and layout, 0700."""
+    return cache_dir() / "kv"
+
+
 def state_dir() -> Path:
     """Socket, token, lock, logs and undo journals. Created 0700: nobody else may read or replace them.
 

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -166,20 +165,6 @@ class DiskStore:
                 temporary.unlink(missing_ok=True)
             return False
         return True
-
-
-def purge(folder: Path) -> int:
-    """Delete all files of all models under `folder`; returns how many."""
-    files = [file for file in _files(folder) if file.is_file()]
-    for file in files:
-        with contextlib.suppress(OSError):
-            file.unlink()
-    return len(files)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        yield from folder.rglob("*")
 
 
 def _checksum(identity: Identity, data: Bytes) -> str:

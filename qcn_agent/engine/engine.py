@@ -230,7 +230,7 @@ def _disk_store(backend: Backend, config: ModelConfig, fingerprint: str) -> Disk
     if not config.disk_cache_mb:
         return None
     layout = (fingerprint, backend.info.build, config.kv_type, config.flash_attention)
-    return DiskStore(paths.cache_dir() / "kv", repr(layout), config.disk_cache_mb << 20)
+    return DiskStore(paths.kv_cache_dir(), repr(layout), config.disk_cache_mb << 20)
 
 
 def scalar_metadata(header: gguf.GGUFHeader) -> dict[str, str]:

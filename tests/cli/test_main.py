@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qcn_agent import paths
 from qcn_agent.agent import pruning
 from qcn_agent.agent.journal import Journal, new_run_id
 from qcn_agent.cli.fix import read_issue, take_back
@@ -123,6 +124,18 @@ def test_status_without_a_daemon_is_exit_code_6() -> None:
     assert qcn("status").returncode == 6
     result = qcn("status", "--json")
     assert (result.returncode, json.loads(result.stdout)) == (6, {"running": False})
+
+
+def test_stop_can_forget_what_was_read() -> None:
+    """All files of the cache are deleted and counted; the folder above them is not touched."""
+    folder = paths.kv_cache_dir() / "model"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / name).write_bytes(b"x")
+    (paths.cache_dir() / "other").write_bytes(b"x")
+    result = qcn("stop", "--forget")
+    assert (result.returncode, "forgotten: 2 files" in result.stdout) == (0, True)
+    assert [file.name for file in paths.cache_dir().rglob("*") if file.is_file()] == ["other"]
 
 
 def test_stop_without_a_daemon_is_fine() -> None:
