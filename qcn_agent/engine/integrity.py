@@ -26,7 +26,7 @@ def check_integrity(kept: Residency, backend: Backend) -> None:
 def _check_branch(branch: Branch, backend: Backend) -> None:
     name, node = f"branch {branch.seq_id}", branch.node
     _require(backend.length(branch.seq_id) == len(branch.ledger), f"{name} and its ledger differ in length")
-    on_path = node.path_tokens().tolist() == branch.ledger.tokens[: node.end].tolist()
+    on_path = node.path_tokens().tobytes() == branch.ledger.tokens[: node.end].tobytes()
     _require(on_path, f"{name} is not on its path")
     _require(all(branch.seq_id in above.holders for above in node.path()), f"{name} does not hold its path")
     _require(branch.is_running or branch.seq_id in node.live, f"the tail of {name} is not offered")

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _IDLE_BUDGET_S = 0.01
 _UPKEEP_STEPS = 64
+_CHECK_EVERY_S = 30.0  # it looks at every node
 _MAX_ABORTS = 2  # of one chunk; then it runs to its end
 _DEFAULTS = SchedulerConfig()
 
@@ -61,6 +62,7 @@ class Scheduler:
         self._urgent = AbortFlag()
         self._is_abortable = False  # the call under way polls it
         self._has_idle_work = True
+        self._checked_at = float("-inf")
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="qcn-engine", daemon=True)
@@ -133,8 +135,9 @@ class Scheduler:
     def _rest(self) -> None:
         """Nobody waits."""
         self._has_idle_work = self._sessions.idle_work(_IDLE_BUDGET_S)
-        if not self._has_idle_work:
+        if not self._has_idle_work and self._clock() - self._checked_at > _CHECK_EVERY_S:
             self._sessions.check_integrity()
+            self._checked_at = self._clock()
 
     def _schedule(self) -> Members:
         """Who takes part in the next call."""
