@@ -13,6 +13,7 @@ import gguf as gguf_package
 import numpy as np
 import pytest
 
+from qcn_agent import paths
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import memory
 from qcn_agent.engine.engine import Engine
@@ -345,3 +346,31 @@ async def test_a_pure_attention_model_is_served_the_same_way(
     assert done.usage.num_reused_tokens == 63
     assert engine.status().selftest == "not needed"
     engine.close()
+
+
+async def test_a_conversation_outlives_the_engine(
+    model_path: Path, config: ModelConfig, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Closed in order and loaded again, the next turn evaluates its new tokens and the answer's last one."""
+    path = random_tokens(150, 1)
+    for tail in (20, 30):
+        loaded = Engine.load(config, model_path)
+        try:
+            _, finished = await finish(loaded.generate(request_for(path, grammar=ENDLESS)))
+            restored = loaded.status().num_restored_disk_tokens
+        finally:
+            loaded.close()
+        path = np.concatenate([path, finished.tokens, random_tokens(tail, tail)])
+    assert (finished.usage.num_reused_tokens, restored) == (157, 157)
+
+
+async def test_without_a_disk_cache_nothing_is_written(
+    model_path: Path, config: ModelConfig, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """`disk_cache_mb = 0` means no file."""
+    loaded = Engine.load(dataclasses.replace(config, disk_cache_mb=0), model_path)
+    try:
+        await finish(loaded.generate(request_for(random_tokens(150, 1))))
+    finally:
+        loaded.close()
+    assert not paths.kv_cache_dir().exists()
