@@ -31,10 +31,11 @@ def test_medians_by_name_and_tier() -> None:
 
 
 def test_a_real_trace_has_all_of_them(local: LocalArm, trace_file: Path) -> None:
-    """Ten sessions over eight states, then the first one twice: it comes back from the host, then it is there."""
+    """Ten sessions over eight states, then two turns of the first: it comes back from the host, then it is there."""
+    paths = [tuple(range(300 + 150 * number, 450 + 150 * number)) for number in range(10)]
     for number in (*range(10), 0, 0):
-        prompt = tuple(range(300 + 150 * number, 450 + 150 * number))
-        local.submit(Ask(f"s{number}", (*prompt, 300), 3, (150,))).result(60)
+        answer = local.submit(Ask(f"s{number}", (*paths[number], 300), 3, (150,))).result(60)
+        paths[number] = (*paths[number], 300, *answer.tokens)
     local.close()
     found = costs(trace.read(trace_file))
     assert set(found) == set(NAMES)
