@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
-WIDTH, LEFT, RIGHT, TOP = 760, 90, 80, 84
+WIDTH, LEFT, RIGHT, TOP = 800, 90, 120, 84
 BAR, GAP, GROUP_GAP = 16, 3, 16
 MAX_SCALE = 6.0  # longer bars are cut off; their number says how long they are
 COLOURS = ("#1f77b4", "#b0b0b0", "#7f7f7f")

@@ -169,4 +169,5 @@ def _plot(results: Mapping[str, Any]) -> str:
         name: {trace: score["ratio"] for trace, score in side["scores"].items()}
         for name, side in results["sides"].items()
     }
-    return bars(ratios, f"Prompt tokens evaluated ÷ ideal, {results['model']}")
+    shorter = f", traces {results['shrink']} times shorter" if results["shrink"] > 1 else ""
+    return bars(ratios, f"Prompt tokens evaluated ÷ ideal, {results['model']}{shorter}")

@@ -39,6 +39,13 @@ def test_a_bar_too_long_is_cut_off_and_says_so() -> None:
     assert "27.80 (cut off)" in texts(svg)
 
 
+def test_labels_stay_inside() -> None:
+    """The longest one, beside the longest bar, at 7.5 units a letter."""
+    svg = bars({"theirs": {"branch": 39.99}}, "")
+    label = next(text for text in ElementTree.fromstring(svg).iter(f"{SVG}text") if "cut off" in (text.text or ""))
+    assert float(label.attrib["x"]) + 7.5 * len(label.text or "") <= WIDTH
+
+
 def test_names_are_text() -> None:
     """Markup in a model's name is shown, not obeyed."""
     assert "<script>&" in texts(bars({"a": {"b": 1.0}}, "<script>&"))
