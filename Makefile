@@ -39,6 +39,9 @@ wheel: $(VENV)/.dev  ## build the wheel into dist/
 fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 	@$(BIN)/python -m tests.bench.fuzz_cache
 
+soak: $(VENV)/.dev  ## half an hour of mixed load; SOAK_ARGS='--minutes 5 --requests 1000' is shorter
+	@$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
+
 bench: bench-cli bench-decode bench-fix bench-engine  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
@@ -89,4 +92,4 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel fuzz bench bench-cli bench-decode bench-engine bench-fix demo-matrix clean
+.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-engine bench-fix demo-matrix clean

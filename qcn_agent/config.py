@@ -102,6 +102,7 @@ class DaemonConfig:
     """[daemon]: lifetime of the shared process."""
 
     idle_exit_s: float = _key(1800.0, "exit after so many seconds without a client; 0: never", low=0, high=31_536_000)
+    trace: str = _key("", "file for a trace of the engine (Perfetto reads it), begun anew at each start", is_path=True)
 
 
 @dataclass(frozen=True)

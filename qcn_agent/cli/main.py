@@ -18,6 +18,7 @@ COMMANDS = {  # name → the line in --help; the module of the same name holds t
     "status": "Show the daemon, its model and its counters.",
     "stop": "Stop the daemon.",
     "undo": "Take back what the last run changed, byte by byte.",
+    "bench": "Measure this program on this machine.",
 }
 INTERRUPTED, NOBODY_READS = 130, 141  # as a shell counts SIGINT and SIGPIPE
 

@@ -2,26 +2,29 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from qcn_agent import config, paths
 from qcn_agent.cli.model import given_model
-from qcn_agent.errors import DaemonError
+from qcn_agent.errors import DaemonError, UsageError
 
 
 @click.command("serve")
 @click.option("--foreground", is_flag=True, help="Stay in the terminal and log to stderr.")
 @click.option("--model", metavar="PATH", help="GGUF to load. Default: model.path, else qcn-mini.")
-def command(foreground: bool, model: str | None) -> int:
+@click.option("--trace", metavar="FILE", help="Write what the engine does, for Perfetto (ui.perfetto.dev).")
+def command(foreground: bool, model: str | None, trace: str | None) -> int:
     """Start the daemon that hosts the model for all editors and terminals.
 
     You rarely need this: `fix` starts it by itself. It ends when idle (see daemon.idle_exit_s).
     """
-    flags = {"model.path": given_model(model) or None}
+    flags = {"model.path": given_model(model) or None, "daemon.trace": trace}
     settings = config.load(user_file=paths.config_file(), flags=flags)
     return run_here(settings) if foreground else start_apart(settings, flags["model.path"] or "")
 
@@ -31,8 +34,12 @@ def start_apart(settings: config.Config, model_path: str) -> int:
 
     That is the one at `model_path`; if that is empty, what the daemon has or is set to.
     """
-    from qcn_agent.daemon import client
+    from qcn_agent.daemon import client, endpoint
 
+    if settings.daemon.trace:
+        if endpoint.is_locked():
+            raise UsageError("a daemon is running already, so it can't begin a trace", hint="qcn-agent stop")
+        os.environ["QCN_DAEMON_TRACE"] = settings.daemon.trace  # for the daemon that is started now
     with client.connect(click.echo, settings.model.path) as connection:
         loaded = connection.request("qcn/load", {"model": model_path}, _show_phase)
         click.echo(f"process {connection.pid} serves {loaded['path']}")
@@ -47,12 +54,15 @@ def run_here(settings: config.Config) -> int:
     """Be the daemon until told to stop. Raises DaemonError when another one lives."""
     from qcn_agent.daemon import endpoint, server
     from qcn_agent.daemon.services import Services
+    from qcn_agent.engine import trace
     from qcn_lsp import connect
 
     lock = endpoint.take_lock(timeout_s=1.0)
     if lock is None:
         raise DaemonError("a daemon is running already", hint="qcn-agent status, or qcn-agent stop")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.daemon.trace:
+        trace.begin(Path(settings.daemon.trace))
 
     async def live() -> None:
         services = Services(settings)

@@ -236,7 +236,8 @@ def _daemon_environment(model_path: str) -> dict[str, str]:
     The daemon starts in another folder, so paths become absolute here.
     """
     kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
-    places = {"QCN_MODEL_PATH": model_path, "QCN_AGENT_HOME": os.environ.get("QCN_AGENT_HOME", "")}
+    places = {key: os.environ.get(key, "") for key in ("QCN_AGENT_HOME", "QCN_DAEMON_TRACE")}
+    places["QCN_MODEL_PATH"] = model_path
     return kept | {key: str(Path(value).absolute()) for key, value in places.items() if value}
 
 

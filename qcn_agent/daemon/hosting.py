@@ -107,8 +107,11 @@ class ModelHost:
     of the one before is free.
     """
 
-    def __init__(self, config: ModelConfig, scheduling: SchedulerConfig | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, scheduling: SchedulerConfig | None = None, trace: Path | None = None
+    ) -> None:
         self._config = config
+        self._trace = trace
         self._scheduling = scheduling or SchedulerConfig()
         self._slot: Slot | None = None
         self._closed = False
@@ -215,7 +218,9 @@ class ModelHost:
 
         if slot.abandoned:
             raise _unwanted(slot.path)
-        return Engine.load(self._config, slot.path, scheduling=self._scheduling, on_progress=progress)
+        return Engine.load(
+            self._config, slot.path, scheduling=self._scheduling, on_progress=progress, trace=self._trace
+        )
 
 
 def _profile_of(path: Path) -> Profile:

@@ -73,6 +73,10 @@ def resident_bytes() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
+def _trace(config: Config) -> Path | None:
+    return Path(config.daemon.trace) if config.daemon.trace else None
+
+
 class Services:
     """Owned by the composition root; every connection gets the same one. Used on the event loop's thread only."""
 
@@ -80,7 +84,7 @@ class Services:
         self, config: Config, *, host: Host | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.config = config
-        self.host: Host = host or ModelHost(config.model, config.scheduler)
+        self.host: Host = host or ModelHost(config.model, config.scheduler, _trace(config))
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()

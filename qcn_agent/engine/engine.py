@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,14 @@ from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import Event, GenerationRequest
 from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
 from qcn_agent.engine.llama_model import ProgressCallback, context_length, load_model
+from qcn_agent.engine.request_log import RequestRecord
 from qcn_agent.engine.scheduler import Scheduler
 from qcn_agent.engine.sequence import Sequence
 from qcn_agent.engine.session import SessionManager
 from qcn_agent.engine.stream import EventStream
 from qcn_agent.engine.text import LlamaVocabulary
+from qcn_agent.engine.trace import TraceFile
+from qcn_agent.engine.traced import RequestTracks, TracedSessions
 from qcn_agent.errors import ContextFullError, UsageError
 
 _MAX_HOST_BYTES = 16 << 30
@@ -77,6 +81,7 @@ class EngineStatus:
     num_restored_host_tokens: int
     num_restored_disk_tokens: int
     sessions: tuple[SessionStatus, ...]
+    requests: tuple[RequestRecord, ...]  # the latest that ended, oldest first
 
 
 class Engine:
@@ -89,16 +94,22 @@ class Engine:
         headers: tuple[gguf.GGUFHeader, ...],
         selftest_result: str,
         scheduling: SchedulerConfig,
+        trace: TraceFile | None = None,
     ) -> None:
         self._backend = backend
         self._headers = headers
         self._selftest_result = selftest_result
         self._info = backend.info
         store = _disk_store(backend, config, gguf.fingerprint(headers))
-        self._sessions = SessionManager(backend, config.max_states, host_bytes=_host_bytes(config), store=store)
+        make = SessionManager if trace is None else functools.partial(TracedSessions, trace)
+        self._sessions = make(backend, config.max_states, host_bytes=_host_bytes(config), store=store)
         self.metadata: Mapping[str, str] = scalar_metadata(headers[0])
         self.vocabulary = LlamaVocabulary(backend)
         self._scheduler = Scheduler(backend, self._sessions, self.metadata, scheduling)
+        self._trace = trace
+        if trace is not None and isinstance(self._sessions, TracedSessions):
+            self._scheduler.stats.requests.listener = RequestTracks(trace)
+            trace.watch(self._sessions.counters)
         self._scheduler.start()
 
     @classmethod
@@ -109,11 +120,14 @@ class Engine:
         *,
         scheduling: SchedulerConfig = _SCHEDULING,
         on_progress: ProgressCallback | None = None,
+        trace: Path | None = None,
     ) -> "Engine":
         """Load the model at `path`; blocking, so call it in a thread. `on_progress` gets 0..1, False from it aborts.
 
+        `trace` is a file to which a trace is appended, see `trace.py`.
+
         Raises ModelNotFoundError, ModelFormatError, ModelTooLargeError (before any weight is read), ConfigError,
-        RequestCancelledError.
+        RequestCancelledError; UsageError when the trace can't be written.
         """
         headers = gguf.check(path)
         llama_cpp.start()
@@ -125,7 +139,10 @@ class Engine:
             backend = LlamaBackend(model, config)
             cleanup.callback(backend.close)  # runs before model.close
             result = selftest.ensure(backend, config, gguf.fingerprint(headers))
-            engine = cls(backend, config, headers, result, scheduling)
+            trace_file = TraceFile(trace) if trace is not None else None
+            if trace_file is not None:
+                cleanup.callback(trace_file.close)
+            engine = cls(backend, config, headers, result, scheduling, trace_file)
             cleanup.pop_all()
         return engine
 
@@ -194,12 +211,15 @@ class Engine:
             num_restored_host_tokens=self._sessions.tiers.num_restored_host_tokens,
             num_restored_disk_tokens=self._sessions.tiers.num_restored_disk_tokens,
             sessions=tuple(SessionStatus(s.name, s.num_tokens, s.num_snapshots) for s in self._sessions.sessions),
+            requests=stats.requests.latest,
         )
 
     def close(self) -> None:
         """Stop the engine thread, save the sessions, free the model. Requests that wait or run end with EngineError."""
         self._scheduler.close()
         self._sessions.close()
+        if self._trace is not None:
+            self._trace.close()
         self._backend.close()
 
     def _check(self, request: GenerationRequest) -> None:

@@ -62,11 +62,10 @@ class Persistence:
         if self._job is not None:
             return self._collect(wait_s=0.005)
         wanted = self._wanted()
-        if any(self._kept.save_a_part(leaf) for leaf in wanted):
-            return True
         blob = self._unwritten(wanted)
         if blob is None or blob.data is None or blob.identity is None:
-            return False
+            # Not before all copies are written: where host memory is short, two would displace each other for ever.
+            return any(self._kept.save_a_part(leaf) for leaf in wanted)
         self._job = _Job(blob, self._writer.submit(self._store.write, blob.identity, blob.data))
         return True
 

@@ -1,11 +1,13 @@
 """A cache of token paths: where a prompt can go on from, and what of it is kept for the next one."""
 
 import logging
+from dataclasses import replace
 
 from qcn_agent.engine.backend import Backend, BlobLostError, NoBranchError, NoRoomError
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.integrity import check_integrity
 from qcn_agent.engine.ledger import Ledger
+from qcn_agent.engine.origin import NOWHERE, Origin, Tier, on_device
 from qcn_agent.engine.prefix_tree import Node
 from qcn_agent.engine.residency import Branch, Holding, Residency
 from qcn_agent.engine.tiers import Tiers
@@ -177,6 +179,7 @@ class PrefixCache:
             kept = kept or not self._backend.needs_snapshots
             if branch.name == name or kept or (not self.kept.free and not self.kept.parks):
                 node.live.discard(branch.seq_id)
+                branch.origin = on_device(node.end, self._device_state)
                 return branch
         return None
 
@@ -203,7 +206,8 @@ class PrefixCache:
             raise NoBranchError("all sequences are in use")
         if victim.branch is not None and victim.branch.seq_id in node.holders:
             self.kept.save_branch(victim)
-            self._roll_back(victim.branch, node)
+            state = self._roll_back(victim.branch, node)
+            victim.branch.origin = on_device(node.end, state)
             return victim.branch
         self.kept.evict(victim)
         return None
@@ -214,7 +218,7 @@ class PrefixCache:
         try:
             while True:
                 try:
-                    self._fill(node, seq_id)
+                    origin = self._fill(node, seq_id)
                     break
                 except NoRoomError as error:
                     self._backend.drop(seq_id)
@@ -227,38 +231,46 @@ class PrefixCache:
             self.kept.free.append(seq_id)
             raise
         ledger = Ledger.of(node.path_tokens(), node.path_ends())
-        branch = self.kept.branches[seq_id] = Branch(seq_id, name, node, ledger)
+        branch = self.kept.branches[seq_id] = Branch(seq_id, name, node, ledger, origin=origin)
         for ancestor in node.path():
             ancestor.holders.add(seq_id)
         return branch
 
-    def _fill(self, node: Node, dst: int) -> None:
+    def _fill(self, node: Node, dst: int) -> Origin:
         path = node.path()
         if not path:
-            return
+            return NOWHERE
         source = node.park if node.park is not None else next(iter(node.live), None)
         if self._backend.full_copies and source is not None:
             self._backend.fork(source, source, dst, node.end)
-            return
+            return on_device(node.end, self._device_state)
         held = [ancestor for ancestor in path if ancestor.holders]
         if held:
             holder = min(held[-1].holders)
             self._backend.share_kv(holder, dst, 0, held[-1].end)
-        self.kept.tiers.load_kv(path[len(held) :], dst)
-        self._restore_state(node, dst)
+        copied = self.kept.tiers.load_kv(path[len(held) :], dst)
+        return replace(copied, num_device_tokens=held[-1].end if held else 0, state=self._restore_state(node, dst))
 
-    def _restore_state(self, node: Node, dst: int) -> None:
+    @property
+    def _device_state(self) -> Tier:
+        return Tier.DEVICE if self._backend.needs_snapshots else Tier.NONE
+
+    def _restore_state(self, node: Node, dst: int) -> Tier:
+        """The tier that it came from."""
         if not self._backend.needs_snapshots:
-            return
+            return Tier.NONE
         source = node.park if node.park is not None else next(iter(node.live - {dst}), None)
-        if source is not None:
-            self._backend.snapshot(source, dst)
-        else:
-            self.kept.tiers.load_state(node, dst)
+        if source is None:
+            return self.kept.tiers.load_state(node, dst)
+        self._backend.snapshot(source, dst)
+        return Tier.DEVICE
 
-    def _roll_back(self, branch: Branch, node: Node) -> None:
-        """Cut `branch` back to `node`, which lies on its path and whose state is kept elsewhere (or is the root)."""
-        seq_id = branch.seq_id
+    def _roll_back(self, branch: Branch, node: Node) -> Tier:
+        """Cut `branch` back to `node`, which lies on its path and whose state is kept elsewhere (or is the root).
+
+        The tier that the state came from.
+        """
+        seq_id, state = branch.seq_id, self._device_state
         branch.node.live.discard(seq_id)
         if node is self.kept.tree.root:
             self._backend.drop(seq_id)
@@ -266,11 +278,12 @@ class PrefixCache:
             source = node.park if node.park is not None else next(iter(node.live - {seq_id}))
             self._backend.restore(source, seq_id, node.end)
         else:
-            self._restore_state(node, seq_id)
+            state = self._restore_state(node, seq_id)
             self._backend.trim(seq_id, node.end)
         old, branch.node = branch.node, node
         branch.ledger.truncate(node.end)
         self.kept.unhold(old, seq_id, stop=node)
+        return state
 
 
 def _score(holding: Holding) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import FloatArray
 from qcn_agent.engine.ledger import Ledger
+from qcn_agent.engine.origin import NOWHERE, Origin
 from qcn_agent.engine.prefix_tree import Node, PrefixTree
 from qcn_agent.engine.tiers import Tiers
 
@@ -34,6 +35,7 @@ class Branch:
     is_running: bool = True
     is_doomed: bool = False  # its session was dropped while it ran
     last_used: int = 0
+    origin: Origin = NOWHERE  # of what it held when it was opened
 
 
 @dataclass(frozen=True)

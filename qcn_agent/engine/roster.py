@@ -52,6 +52,7 @@ class Roster:
         """Give a waiting generation a branch. If false it stays blocked until another ends, or has failed."""
         try:
             self._make_sampler(sequence)
+            begin = self._clock()
             prepared = self._prepare(sequence)
         except NoBranchError as error:
             sequence.is_blocked = True
@@ -67,7 +68,8 @@ class Roster:
             self._stats.num_reused_tokens += prepared.num_reused_tokens
         self.waiting.remove(sequence)
         self.running.append(sequence)
-        sequence.start(prepared, self._clock())
+        now = self._clock()
+        sequence.start(prepared, now - begin, now)
         self.snapshot_if_due(sequence)
         return True
 
@@ -105,11 +107,13 @@ class Roster:
             )
         self._stats.num_late += reason == "deadline"
         self._remove(sequence)  # before the consumer hears of it
+        self._stats.requests.add(sequence, reason)
         sequence.finish(reason)
 
     def retire(self, sequence: Sequence, error: QcnError | None) -> None:
         """End a generation without an answer."""
         self._remove(sequence)
+        self._stats.requests.add(sequence, _ending(sequence, error))
         sequence.abandon(error)
 
     def snapshot_if_due(self, sequence: Sequence) -> None:
@@ -158,6 +162,12 @@ class Roster:
 def urgency(sequence: Sequence) -> tuple[int, float]:
     """Sort key: the smaller goes first."""
     return sequence.request.priority, sequence.submitted_at
+
+
+def _ending(sequence: Sequence, error: QcnError | None) -> str:
+    if error is not None:
+        return "error"
+    return "superseded" if sequence.is_superseded else "cancelled"
 
 
 def session_of(sequence: Sequence) -> Branch:

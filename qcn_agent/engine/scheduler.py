@@ -168,6 +168,7 @@ class Scheduler:
             self._completion_at = self._clock()
             for old in self._roster.live:
                 if _is_completion(old) and old.request.session == new.request.session:
+                    old.is_superseded = True
                     old.cancel()
                     self.stats.num_superseded += 1
         self._drops.discard(new.request.session)

@@ -20,6 +20,7 @@ from qcn_agent.engine.generator import (
     TokenLogprob,
     Usage,
 )
+from qcn_agent.engine.origin import NOWHERE, Origin
 from qcn_agent.engine.policy import Turn
 from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.session import Prepared
@@ -56,12 +57,16 @@ class Sequence:
     num_failures: int = 0
     served_at: int = 0  # number of the latest step it had part in
     cancelled: bool = False
+    is_superseded: bool = False  # cancelled because its session asked for something newer
     is_blocked: bool = False  # another generation has to end first
     needs_room: bool = False  # and so many cells that a completion's will not do
     clock: Callable[[], float] = time.perf_counter
     submitted_at: float = 0.0  # 0: now
     prefill_at: float = 0.0
     decode_at: float = 0.0
+    first_token_at: float = 0.0
+    origin: Origin = NOWHERE  # of the reused part of its prompt
+    restore_s: float = 0.0  # what it took to have that ready
 
     def __post_init__(self) -> None:
         self.path: IntArray = self.request.prompt  # to be in the cache before the next token is drawn
@@ -94,10 +99,10 @@ class Sequence:
         """Whether its first token can no longer come in time."""
         return now > self.expires_at and not self.tokens
 
-    def start(self, prepared: Prepared, now: float) -> None:
-        """It has a place in the cache."""
+    def start(self, prepared: Prepared, restore_s: float, now: float) -> None:
+        """It has a place in the cache, found in `restore_s` seconds."""
         if not self.prefill_at:
-            self.prefill_at = now
+            self.prefill_at, self.restore_s, self.origin = now, restore_s, prepared.session.origin
             self.num_reused_tokens = prepared.num_reused_tokens
         self.session, self.cuts, self.kept_logits = prepared.session, prepared.cuts, prepared.logits
         self.state = SequenceState.PREFILL
@@ -124,6 +129,8 @@ class Sequence:
         """Take a drawn token and send the text that became certain. True when a stop string was completed."""
         if logprob is not None:
             self._logprobs.append(logprob)
+        if not self.tokens:
+            self.first_token_at = self.clock()
         self.tokens.append(token)
         self.latest[0] = token
         self._unsent.append(token)

@@ -1,7 +1,7 @@
 """Conversations in the cache: what of a prompt is reused, and where to take snapshots on the way through it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,10 +55,16 @@ class SessionManager:
     """Keeps conversations within `num_states` device states and `host_bytes` of copies. Engine thread only."""
 
     def __init__(
-        self, backend: Backend, num_states: int, *, host_bytes: int = 0, store: DiskStore | None = None
+        self,
+        backend: Backend,
+        num_states: int,
+        *,
+        host_bytes: int = 0,
+        store: DiskStore | None = None,
+        make_tiers: Callable[..., Tiers] = Tiers,
     ) -> None:
         self._backend = backend
-        self.tiers = Tiers(backend, Arena(host_bytes), store, via=num_states)
+        self.tiers = make_tiers(backend, Arena(host_bytes), store, via=num_states)
         self.cache = PrefixCache(backend, num_states, self.tiers)
         self._noted_at = 0.0
         self.pending_spill_bytes = 0  # about what a crash would lose; readable from any thread

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from qcn_agent.engine.request_log import RequestLog
+
 _WEIGHT = 0.2  # of the newest sample
 
 
@@ -22,6 +24,7 @@ class EngineStats:
     """Written by the engine thread, read by any."""
 
     def __init__(self) -> None:
+        self.requests = RequestLog()
         self.num_requests = 0
         self.num_evaluated_tokens = 0
         self.num_reused_tokens = 0

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from qcn_agent.engine.arena import Arena, Blob, Identity, path_key
 from qcn_agent.engine.backend import Backend, BlobLostError, Bytes
 from qcn_agent.engine.disk_store import DiskStore
+from qcn_agent.engine.origin import Origin, Tier
 from qcn_agent.engine.prefix_tree import Node
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,9 @@ class Tiers:
                 keys = path_key(path[: node.start]), path_key(path)
                 node.kv.identity = Identity(node.start, node.end, *keys, node.data, node.ends)
 
-    def load_kv(self, nodes: Sequence[Node], dst: int) -> None:
+    def load_kv(self, nodes: Sequence[Node], dst: int) -> Origin:
         """Give `dst` the KV of consecutive nodes from their copies. Raises BlobLostError, NoRoomError."""
+        num_tokens = {Tier.HOST: 0, Tier.DISK: 0}
         for blob, begin, end in _stretches(nodes):
             data = self._read(blob)
             try:
@@ -62,13 +64,17 @@ class Tiers:
                 self._backend.share_kv(self._via, dst, begin, end)
             finally:
                 self._backend.drop(self._via)
-            self._count(blob, end - begin)
+            num_tokens[tier_of(blob)] += end - begin
+        self.num_restored_host_tokens += num_tokens[Tier.HOST]
+        self.num_restored_disk_tokens += num_tokens[Tier.DISK]
+        return Origin(0, num_tokens[Tier.HOST], num_tokens[Tier.DISK])
 
-    def load_state(self, node: Node, dst: int) -> None:
+    def load_state(self, node: Node, dst: int) -> Tier:
         """Give `dst` the state after `node` from its copy. Raises BlobLostError."""
         if node.state is None:
             raise BlobLostError("no copy of this state is left")
         self._backend.import_state(self._read(node.state), dst)
+        return tier_of(node.state)
 
     def forget_state(self, node: Node) -> None:
         """Give up the copy of the state, wherever it is."""
@@ -97,11 +103,10 @@ class Tiers:
             blob.is_lost = True
             raise
 
-    def _count(self, blob: Blob, num_tokens: int) -> None:
-        if blob.data is None:
-            self.num_restored_disk_tokens += num_tokens
-        else:
-            self.num_restored_host_tokens += num_tokens
+
+def tier_of(blob: Blob) -> Tier:
+    """Where a copy would be read from now."""
+    return Tier.DISK if blob.data is None else Tier.HOST
 
 
 def _stretches(nodes: Sequence[Node]) -> Iterator[tuple[Blob, int, int]]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, field
 
-from tests.bench.arms import Answer, Arm, Ask
+from qcn_agent.benchmark.arms import Answer, Arm, Ask
+from qcn_agent.benchmark.traces import TOKEN_RANGE, Tokens
 from tests.bench.contest import OURS, Contest, Part, Row, running
 from tests.bench.report import Target, progress
 from tests.bench.stats import Quantile
-from tests.bench.traces import TOKEN_RANGE, Tokens
 
 LOAD_PROMPT, LOAD_NEW = 8000, 512
 PROMPT, NEW = 300, 16

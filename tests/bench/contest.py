@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench.arms import Arm, Memory
-from tests.bench.engine_setup import Setup
+from qcn_agent.benchmark.arms import Arm, Memory
+from qcn_agent.benchmark.held import Setup
+from qcn_agent.benchmark.peer import DEFAULT, TUNED, PeerArm
 from tests.bench.ours import OurArm
-from tests.bench.peer import DEFAULT, TUNED, PeerArm
 from tests.bench.report import Target
 
 OURS, PEER, TUNED_PEER = "ours", "llama-server", "tuned"

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.bench.arms import Arm, Memory
+from qcn_agent.benchmark.arms import Arm, Memory
+from qcn_agent.benchmark.replay import Played, Score, play
+from qcn_agent.benchmark.traces import TRACES, Trace
 from tests.bench.contest import OURS, Contest, Part, Row, running
 from tests.bench.ours import OurArm
-from tests.bench.replay import Played, Score, play
 from tests.bench.report import Target, progress
-from tests.bench.traces import TRACES, Trace
 from tests.bench.typing_traces import typing_trace
 
 

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import busy, counted, peer, restart, steps
+from qcn_agent.benchmark import peer
+from qcn_agent.benchmark.held import HOST_BYTES, MAX_DEVICE_STATES, Held, Setup
+from tests.bench import busy, counted, restart, steps
 from tests.bench.contest import OURS, PEER, TUNED_PEER, Contest, Part, Row
-from tests.bench.engine_setup import HOST_BYTES, MAX_DEVICE_STATES, Held, Setup, host_budget_mb
+from tests.bench.engine_setup import host_budget_mb
 from tests.bench.report import Target, conclude, progress, table
 from tests.random_models import write_hybrid
 
@@ -90,7 +92,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown := [name for name in args.traces if name not in PARTS]:
         parser.error(f"unknown traces: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     if not args.no_peer and not peer.is_installed(args.peer_python):
-        parser.error(f"{args.peer_python} has no llama-server. Install it: {peer.INSTALL}")
+        parser.error(f"{args.peer_python} has no llama-server. Install it: {peer.INSTALL}, or use --no-peer")
     return args
 
 

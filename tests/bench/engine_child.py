@@ -13,20 +13,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from qcn_agent.benchmark.held import Setup
+from qcn_agent.benchmark.local import num_evaluated_prompt_tokens
 from qcn_agent.engine.engine import Engine
-from qcn_agent.engine.generator import Finished, PrefillProgress, TextDelta, Usage
-from tests.bench.engine_setup import Setup, engine_config, engine_request, read_status
+from qcn_agent.engine.generator import Finished, PrefillProgress, TextDelta
+from tests.bench.engine_setup import engine_config, engine_request, read_status
 
 
 def say(message: dict[str, Any]) -> None:
     """One line to the parent."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
-
-
-def num_evaluated_prompt_tokens(usage: Usage) -> int:
-    """Prompt tokens decoded: all that was, without the generated tokens fed back. The last one of these never is."""
-    return usage.num_evaluated_tokens - max(0, usage.num_generated_tokens - 1)
 
 
 async def generate(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:

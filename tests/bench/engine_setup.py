@@ -3,56 +3,18 @@
 The one place to adapt when settings or status fields change.
 """
 
-import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from qcn_agent import gguf
+from qcn_agent.benchmark.held import HOST_BYTES, MAX_DEVICE_STATES, STATE_BYTES, TOKEN_BYTES, Held, Setup
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import memory
 from qcn_agent.engine.engine import EngineStatus
 from qcn_agent.engine.generator import GenerationRequest, Priority, SamplingParams
 
-MAX_DEVICE_STATES = 12
-HOST_BYTES = 4 << 30
-STATE_BYTES = int(75.4 * (1 << 20))  # of the 80B model
-TOKEN_BYTES = 24 << 10
 DISK_MB = 4096
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What the benchmark chooses; the same numbers go to the peer."""
-
-    path: Path
-    n_ctx: int
-    n_threads: int
-
-
-@dataclass(frozen=True)
-class Held:
-    """What an engine holds beside its weights: recurrent states and tokens' KV, on the device and in host memory."""
-
-    device_states: int = 0
-    host_states: int = 0
-    host_tokens: int = 0
-
-    @property
-    def host_bytes(self) -> int:
-        """Host memory at the geometry of the 80B model."""
-        return self.host_states * STATE_BYTES + self.host_tokens * TOKEN_BYTES
-
-    @property
-    def is_allowed(self) -> bool:
-        """Whether this is within the limits of the benchmark."""
-        return self.device_states <= MAX_DEVICE_STATES and self.host_bytes <= HOST_BYTES
-
-    def most(self, other: "Held") -> "Held":
-        """The greater number of device states, and what held more host memory."""
-        host = max(self, other, key=lambda held: held.host_bytes)
-        return dataclasses.replace(host, device_states=max(self.device_states, other.device_states))
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from qcn_agent.benchmark.held import Setup
+from qcn_agent.benchmark.traces import TOKEN_RANGE
 from qcn_agent.engine.engine import Engine
 from qcn_agent.engine.generator import Finished
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_sampler import LlamaSampler
 from qcn_agent.engine.scheduler import Scheduler
-from tests.bench.engine_setup import Setup, engine_config, engine_request, read_status
-from tests.bench.traces import TOKEN_RANGE
+from tests.bench.engine_setup import engine_config, engine_request, read_status
 
 NUM_NEW = 4
 

@@ -13,9 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.arms import Answer, Ask, Memory, end, resident_mib
-from tests.bench.engine_setup import Figures, Held, Setup
-from tests.bench.traces import Tokens
+from qcn_agent.benchmark.arms import Answer, Ask, Memory, end, resident_mib
+from qcn_agent.benchmark.held import Held, Setup
+from qcn_agent.benchmark.traces import Tokens
+from tests.bench.engine_setup import Figures
 
 ROOT = Path(__file__).parents[2]
 START_S, STATUS_S = 300, 60

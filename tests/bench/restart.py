@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from tests.bench.arms import Answer, Arm, Ask
+from qcn_agent.benchmark.arms import Answer, Arm, Ask
+from qcn_agent.benchmark.replay import Score
+from qcn_agent.benchmark.traces import TOKEN_RANGE, Tokens, ideal
 from tests.bench.contest import OURS, Contest, Part, Row, running
 from tests.bench.engine_setup import model_bytes_of
 from tests.bench.ours import OurArm
-from tests.bench.replay import Score
 from tests.bench.report import Target, progress
-from tests.bench.traces import TOKEN_RANGE, Tokens, ideal
 
 SHORT_SESSIONS = (2000, 4000)
 LONG, QUICK_LONG = 32_768, 8192

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.arms import Ask
+from qcn_agent.benchmark.arms import Ask
 from tests.bench.busy import rate
 from tests.bench.contest import OURS, Contest, Part, Row, running
 from tests.bench.ours import ROOT, OurArm

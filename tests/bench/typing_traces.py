@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.bench.traces import Step, Tokens, Trace, ideal_of_neighbours
+from qcn_agent.benchmark.traces import Step, Tokens, Trace, ideal_of_neighbours
 
 Encode = Callable[[str, bool], Tokens]  # (text, whether control tokens may come of it)
 Order = Literal["psm", "spm"]

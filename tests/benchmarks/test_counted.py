@@ -2,9 +2,9 @@
 
 import pytest
 
+from qcn_agent.benchmark.replay import Score
+from qcn_agent.benchmark.traces import TRACES
 from tests.bench.counted import LIMITS, Limit
-from tests.bench.replay import Score
-from tests.bench.traces import TRACES
 
 
 def test_every_trace_has_a_limit() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from qcn_agent.benchmark.arms import Memory
+from qcn_agent.benchmark.held import Held, Setup
 from tests.bench import engine_bench
-from tests.bench.arms import Memory
 from tests.bench.contest import Contest, Part, Row
 from tests.bench.engine_bench import PARTS, limits, parse, run_parts, shown
-from tests.bench.engine_setup import Held, Setup
 from tests.bench.report import Target
 
 MEMORY = {"ours": Memory(Held(8, 3, 1000), 100.0), "llama-server": Memory(Held(0, 31, 0), 90.0)}
@@ -59,7 +59,7 @@ def test_missing_peer_says_what_to_install(capsys: pytest.CaptureFixture[str], t
     with pytest.raises(SystemExit):
         parse(["--peer-python", str(bare)])
     error = capsys.readouterr().err
-    assert "pip install -e '.[bench]'" in error
+    assert "pip install xllamacpp" in error
     assert "--no-peer" in error
 
 

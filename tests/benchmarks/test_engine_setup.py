@@ -5,20 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from qcn_agent.benchmark.held import HOST_BYTES, MAX_DEVICE_STATES, STATE_BYTES, TOKEN_BYTES, Held, Setup
 from qcn_agent.engine.engine import Engine
-from tests.bench.engine_setup import (
-    HOST_BYTES,
-    MAX_DEVICE_STATES,
-    STATE_BYTES,
-    TOKEN_BYTES,
-    Held,
-    Setup,
-    engine_config,
-    engine_request,
-    host_budget_mb,
-    model_bytes_of,
-    read_status,
-)
+from tests.bench.engine_setup import engine_config, engine_request, host_budget_mb, model_bytes_of, read_status
 from tests.random_models import HYBRID, write_attention, write_hybrid
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench.arms import Ask
-from tests.bench.engine_setup import Setup
+from qcn_agent.benchmark.arms import Ask
+from qcn_agent.benchmark.held import Setup
 from tests.bench.ours import OurArm, to_answer
 from tests.random_models import HybridShape, write_hybrid
 

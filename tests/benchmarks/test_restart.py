@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.bench.arms import Answer
-from tests.bench.replay import Score
+from qcn_agent.benchmark.arms import Answer
+from qcn_agent.benchmark.replay import Score
 from tests.bench.restart import Crash, Turn, first_turn, next_turn, score, wrong_tokens
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.traces import Tokens, num_common
+from qcn_agent.benchmark.traces import Tokens, num_common
 from tests.bench.typing_traces import MAX_KEYS, MIN_KEYS, Cursor, Order, cursors, pick, typed, typing_trace
 
 MARKERS = {"<|fim_prefix|>": 1001, "<|fim_suffix|>": 1002, "<|fim_middle|>": 1003}

@@ -21,15 +21,18 @@ NUM_STATES, HOST_BYTES = 8, 64 << 20
 class Daemon:
     """A cache over one folder that can be killed and started again."""
 
-    def __init__(self, backend: LlamaBackend, folder: Path, disk_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self, backend: LlamaBackend, folder: Path, disk_bytes: int = 1 << 30, host_bytes: int = HOST_BYTES
+    ) -> None:
         self.backend = backend
+        self._host_bytes = host_bytes
         self._folder = folder
         self._disk_bytes = disk_bytes
         self.manager = self._start()
 
     def _start(self) -> SessionManager:
         store = DiskStore(self._folder, "model", self._disk_bytes)
-        return SessionManager(self.backend, NUM_STATES, host_bytes=HOST_BYTES, store=store)
+        return SessionManager(self.backend, NUM_STATES, host_bytes=self._host_bytes, store=store)
 
     def restart(self, *, saved: bool) -> None:
         """End, in order or by a kill, and start with an empty context."""
@@ -132,6 +135,26 @@ def test_the_disk_budget_is_kept(
     daemon.restart(saved=False)
     reused = [daemon.read(f"s{n}", np.concatenate([random_tokens(150, n), [5]]), 60) for n in range(8)]
     assert sum(prepared.num_reused_tokens == 150 for prepared in reused) >= 1
+
+
+def test_host_memory_may_be_too_small_for_all_that_is_to_be_saved(
+    make_backend: MakeBackend, hybrid_model_path: Path, tmp_path: Path, random_tokens: RandomTokens
+) -> None:
+    """Room for two states: copies pass through it one after another, the work ends, and a kill loses nothing."""
+    backend = make_backend(hybrid_model_path, flash_attention=False, max_states=NUM_STATES)
+    host_bytes = int(2.5 * backend.info.state_bytes)
+    daemon = Daemon(backend, tmp_path / "kv", host_bytes=host_bytes)
+    prompts = [random_tokens(150, number) for number in range(6)]
+    for number, prompt in enumerate(prompts):
+        daemon.read(f"s{number}", prompt, 60)
+    num_ticks = 0
+    while daemon.manager.idle_work():
+        num_ticks += 1
+        assert num_ticks < 5000
+    assert daemon.manager.pending_spill_bytes == 0
+    daemon.restart(saved=False)
+    reused = [daemon.read(f"s{n}", np.concatenate([prompt, [5]]), 60) for n, prompt in enumerate(prompts)]
+    assert sum(prepared.num_reused_tokens == 150 for prepared in reused) == 6
 
 
 def test_pure_attention_comes_back_as_well(

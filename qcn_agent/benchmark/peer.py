@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from tests.bench.arms import Answer, Ask, Memory, end, resident_mib
-from tests.bench.engine_setup import Held, Setup
+from qcn_agent.benchmark.arms import Answer, Ask, Memory, end, resident_mib
+from qcn_agent.benchmark.held import Held, Setup
 
 SERVER = Path(__file__).with_name("peer_server.py")
-INSTALL = "pip install -e '.[bench]' (the wheel xllamacpp), or run with --no-peer"
+INSTALL = "pip install xllamacpp (a llama-server in a wheel)"
 TIMEOUT_S = 600
 DEFAULT: Mapping[str, Any] = {"n_parallel": -1}  # as llama-server starts: 4 slots, a unified cache
 TUNED: Mapping[str, Any] = {
@@ -35,7 +35,7 @@ _SUMMARY = "- cache state:"
 
 def is_installed(python: str) -> bool:
     """Whether an interpreter has the peer."""
-    return subprocess.run([python, "-c", "import xllamacpp"], capture_output=True).returncode == 0
+    return subprocess.run([python, "-c", "import xllamacpp"], capture_output=True, check=False).returncode == 0
 
 
 def held(log: Iterable[str]) -> Held:
@@ -120,8 +120,7 @@ class PeerArm:
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             if line.startswith('{"url"'):
                 ready = json.loads(line)
                 self._url, self.version = ready["url"], ready["version"]
@@ -167,9 +166,9 @@ class PeerArm:
             "id_slot": self._slot_of(ask.session),
         }
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self._url + "/completion", json.dumps(body).encode(), headers)
+        request = urllib.request.Request(self._url + "/completion", json.dumps(body).encode(), headers)  # noqa: S310
         clock = Clock()
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - our own child's address
             return to_answer(response, clock, wants_times=ask.wants_times)
 
     def _slot_of(self, session: str) -> int:

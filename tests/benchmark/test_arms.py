@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.bench.arms import end, resident_mib
+from qcn_agent.benchmark.arms import end, resident_mib
 
 READS = "import sys; sys.stdin.read()"
 IGNORES = "import time; time.sleep(600)"

@@ -7,11 +7,11 @@ import json
 import os
 import sys
 
-import xllamacpp  # type: ignore[import-not-found,unused-ignore]
-
 
 def main() -> None:
     """Serve until the parent lets go."""
+    import xllamacpp  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
     settings = json.loads(sys.argv[1])
     params = xllamacpp.CommonParams()
     params.model.path = settings.pop("path")
@@ -21,7 +21,8 @@ def main() -> None:
             sys.exit(f"this xllamacpp has no setting {name}")
         setattr(params, name, value)
     server = xllamacpp.Server(params)
-    print(json.dumps({"url": server.listening_address, "version": xllamacpp.__version__}), flush=True)
+    sys.stdout.write(json.dumps({"url": server.listening_address, "version": xllamacpp.__version__}) + "\n")
+    sys.stdout.flush()
     sys.stdin.read()
     os._exit(0)  # not a word from threads that still run
 

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.bench.engine_setup import Held
-from tests.bench.traces import Tokens
+from qcn_agent.benchmark.held import Held
+from qcn_agent.benchmark.traces import Tokens
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Arm(Protocol):
 
 def resident_mib(pid: int) -> float:
     """Main memory that a process occupies; 0 when it is gone."""
-    shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True)
+    shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return int(shown.stdout.strip() or 0) / 1024
 
 

@@ -4,10 +4,10 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.bench.arms import Answer, Ask, Memory
-from tests.bench.engine_setup import Held
-from tests.bench.replay import Score, play, to_ask
-from tests.bench.traces import TRACES, AnswerOf, Step, Trace, ideal, num_common
+from qcn_agent.benchmark.arms import Answer, Ask, Memory
+from qcn_agent.benchmark.held import Held
+from qcn_agent.benchmark.replay import Score, play, to_ask
+from qcn_agent.benchmark.traces import TRACES, AnswerOf, Step, Trace, ideal, num_common
 
 
 class CachingArm:

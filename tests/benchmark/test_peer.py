@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.arms import Ask
-from tests.bench.engine_setup import Held, Setup
-from tests.bench.peer import Clock, PeerArm, held, is_installed, to_answer
+from qcn_agent.benchmark.arms import Ask
+from qcn_agent.benchmark.held import Held, Setup
+from qcn_agent.benchmark.peer import Clock, PeerArm, held, is_installed, to_answer
 
 LOG = """\
 0.05 I slot create_check: id  3 | task 0 | created context checkpoint 1 of 32 (pos_min = 5483, size = 0.410 MiB)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.bench.arms import Answer, Arm, Ask
-from tests.bench.traces import Step, Tokens, Trace
+from qcn_agent.benchmark.arms import Answer, Arm, Ask
+from qcn_agent.benchmark.traces import Step, Tokens, Trace
 
 STEP_S = 600
 

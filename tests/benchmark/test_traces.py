@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.traces import TRACES, AnswerOf, PathTrie, Step, Tokens, Trace, ideal, ideal_of_neighbours, num_common
+from qcn_agent.benchmark.traces import (
+    TRACES,
+    AnswerOf,
+    PathTrie,
+    Step,
+    Tokens,
+    Trace,
+    ideal,
+    ideal_of_neighbours,
+    num_common,
+)
 
 PATHS = st.lists(st.lists(st.integers(0, 2), max_size=6).map(tuple), min_size=1, max_size=6)
 

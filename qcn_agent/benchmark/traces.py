@@ -1,7 +1,7 @@
 """Token traces for the engine and its peer: what is asked, in which order, and how little of it is new.
 
-A trace is data. An answer that a later prompt contains stands there as `AnswerOf(step)`: each side continues its own
-answers, and both make the same number of tokens.
+A trace is data, made from a seed; `shrink` makes its lengths so many times smaller. An answer that a later prompt
+contains stands there as `AnswerOf(step)`: each side continues its own answers, and both make the same number of tokens.
 """
 
 import random
@@ -104,18 +104,20 @@ def ideal_of_neighbours(prompts: Sequence[Tokens], answers: Sequence[Tokens]) ->
 
 
 class _Draw:
-    """Random tokens, the same for the same seed and trace."""
+    """Random tokens, the same for the same seed and trace; `shrink` times fewer than asked for, but at least 8."""
 
-    def __init__(self, seed: int, name: str) -> None:
-        self.random = random.Random(f"{seed}/{name}")
+    def __init__(self, seed: int, name: str, shrink: int) -> None:
+        self.random = random.Random(f"{seed}/{name}")  # noqa: S311 - reproducible, not secret
+        self._shrink = shrink
 
     def __call__(self, count: int) -> Tokens:
+        count = min(count, max(8, count // self._shrink))
         return tuple(self.random.randrange(*TOKEN_RANGE) for _ in range(count))
 
 
-def agent(seed: int) -> Trace:
+def agent(seed: int, shrink: int = 1) -> Trace:
     """20 appended turns over a head of 1,500 tokens: 200 new ones each, and the answer before."""
-    draw = _Draw(seed, "agent")
+    draw = _Draw(seed, "agent", shrink)
     pieces: list[Piece] = [draw(1500)]
     steps = []
     for turn in range(20):
@@ -125,9 +127,9 @@ def agent(seed: int) -> Trace:
     return Trace("agent", tuple(steps), ideal)
 
 
-def retry(seed: int) -> Trace:
+def retry(seed: int, shrink: int = 1) -> Trace:
     """As `agent` without the answers; after each fourth turn the last message is replaced."""
-    draw = _Draw(seed, "retry")
+    draw = _Draw(seed, "retry", shrink)
     pieces: list[Piece] = [draw(1500)]
     steps = []
     for turn in range(20):
@@ -138,9 +140,9 @@ def retry(seed: int) -> Trace:
     return Trace("retry", tuple(steps), ideal)
 
 
-def two(seed: int) -> Trace:
+def two(seed: int, shrink: int = 1) -> Trace:
     """Two agents take turns, 20 each of 100 new tokens."""
-    draw = _Draw(seed, "two")
+    draw = _Draw(seed, "two", shrink)
     paths: dict[str, list[Piece]] = {name: [draw(1500)] for name in ("a", "b")}
     steps = []
     for _ in range(20):
@@ -150,14 +152,14 @@ def two(seed: int) -> Trace:
     return Trace("two", tuple(steps), ideal)
 
 
-def branch(seed: int) -> Trace:
+def branch(seed: int, shrink: int = 1) -> Trace:
     """5 continuations of 60 tokens from each of 6 past points of a session of 6,000 tokens, shuffled.
 
     The points are no boundaries. The session itself is not measured.
     """
-    draw = _Draw(seed, "branch")
+    draw = _Draw(seed, "branch", shrink)
     base = draw(6000)
-    points = draw.random.sample(range(500, 5900), 6)
+    points = draw.random.sample(range(len(base) // 12, len(base) * 59 // 60), 6)
     order = [point for point in points for _ in range(5)]
     draw.random.shuffle(order)
     steps, seen = [Step("branch", (base,), label="base")], set()
@@ -168,9 +170,9 @@ def branch(seed: int) -> Trace:
     return Trace("branch", tuple(steps), ideal)
 
 
-def heads(seed: int) -> Trace:
+def heads(seed: int, shrink: int = 1) -> Trace:
     """12 sessions over 3 shared heads of 1,500 tokens, 8 rounds of 80 new ones."""
-    draw = _Draw(seed, "heads")
+    draw = _Draw(seed, "heads", shrink)
     shared = [draw(1500) for _ in range(3)]
     paths: list[list[Piece]] = [[shared[number % 3]] for number in range(12)]
     steps = []
@@ -192,21 +194,21 @@ def _fim_steps(draw: _Draw, num_keys: int) -> list[Step]:
     return steps
 
 
-def fim(seed: int) -> Trace:
+def fim(seed: int, shrink: int = 1) -> Trace:
     """20 keys of fill-in-the-middle by ids, in the order prefix, suffix, middle."""
-    return Trace("fim", tuple(_fim_steps(_Draw(seed, "fim"), 20)), ideal_of_neighbours)
+    return Trace("fim", tuple(_fim_steps(_Draw(seed, "fim", shrink), 20)), ideal_of_neighbours)
 
 
-def fim_between(seed: int) -> Trace:
+def fim_between(seed: int, shrink: int = 1) -> Trace:
     """20 keys between two turns of an agent of 4,000 tokens; the second turn is labelled `agent`."""
-    draw = _Draw(seed, "fim-between")
+    draw = _Draw(seed, "fim-between", shrink)
     base = draw(4000)
     first = Step("agent", (base,), label="base")
     second = Step("agent", (base, draw(200)), label="agent")
     return Trace("fim-between", (first, *_fim_steps(draw, 20), second), ideal)
 
 
-TRACES: Mapping[str, Callable[[int], Trace]] = {
+TRACES: Mapping[str, Callable[..., Trace]] = {
     "agent": agent,
     "retry": retry,
     "two": two,
