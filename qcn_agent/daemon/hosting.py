@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 from qcn_agent import gguf
 from qcn_agent.config import ModelConfig, SchedulerConfig
-from qcn_agent.engine.engine import Engine, scalar_metadata
-from qcn_agent.engine.generator import Generator
+from qcn_agent.engine.generator import Generator, LoadedEngine
 from qcn_agent.errors import DaemonError, PromptError, QcnError, RequestCancelledError, UsageError
 from qcn_agent.models.embedded import embedded_model_path
 from qcn_prompts import Profile, load, names
@@ -54,7 +53,7 @@ class Hosted:
     """A loaded model and the words for it."""
 
     path: Path
-    engine: Engine
+    engine: LoadedEngine
     profile: Profile
 
 
@@ -107,8 +106,9 @@ class ModelHost:
     of the one before is free.
     """
 
-    def __init__(self, config: ModelConfig, scheduling: SchedulerConfig | None = None) -> None:
+    def __init__(self, config: ModelConfig, scheduling: SchedulerConfig | None = None, isolation: str = "off") -> None:
         self._config = config
+        self._isolation = isolation
         self._scheduling = scheduling or SchedulerConfig()
         self._slot: Slot | None = None
         self._closed = False
@@ -202,7 +202,7 @@ class ModelHost:
         self._failure = {}
         return Hosted(slot.path, engine, profile)
 
-    def _load_engine(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> Engine:
+    def _load_engine(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> LoadedEngine:
         """Runs in a thread of its own."""
         shown = 0
 
@@ -215,12 +215,24 @@ class ModelHost:
 
         if slot.abandoned:
             raise _unwanted(slot.path)
-        return Engine.load(self._config, slot.path, scheduling=self._scheduling, on_progress=progress)
+        load = _loader(self._isolation)
+        return load(self._config, slot.path, scheduling=self._scheduling, on_progress=progress)
+
+
+def _loader(isolation: str) -> Callable[..., LoadedEngine]:
+    """What loads an engine here or in a process of its own; for the latter llama.cpp is not even imported here."""
+    if isolation == "process":
+        from qcn_agent.engine.isolated_engine import IsolatedEngine
+
+        return IsolatedEngine.load
+    from qcn_agent.engine.engine import Engine
+
+    return Engine.load
 
 
 def _profile_of(path: Path) -> Profile:
     """The words for the model at `path`, from its header. Raises ModelError and PromptError."""
-    return choose_profile(scalar_metadata(gguf.check(path)[0]))
+    return choose_profile(gguf.check(path)[0].scalars)
 
 
 def _failure(path: Path, error: Exception) -> dict[str, str]:

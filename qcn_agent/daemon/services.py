@@ -80,7 +80,7 @@ class Services:
         self, config: Config, *, host: Host | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.config = config
-        self.host: Host = host or ModelHost(config.model, config.scheduler)
+        self.host: Host = host or ModelHost(config.model, config.scheduler, config.engine.isolation)
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()

@@ -12,8 +12,8 @@ import numpy as np
 from qcn_agent import gguf
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import memory
-from qcn_agent.engine.engine import EngineStatus
 from qcn_agent.engine.generator import GenerationRequest, Priority, SamplingParams
+from qcn_agent.engine.status import EngineStatus
 
 MAX_DEVICE_STATES = 12
 HOST_BYTES = 4 << 30
