@@ -57,6 +57,12 @@ class Call:
     has_begun: bool = False  # its consumer has had an event
     asked_at: float = field(default_factory=time.monotonic)
 
+    def request_at(self, now: float) -> MarkedRequest:
+        """The request to be sent now: its deadline counts from when it was made."""
+        if self.request.deadline_ms is None:
+            return self.request
+        return dataclasses.replace(self.request, deadline_ms=self.request.deadline_ms - 1e3 * (now - self.asked_at))
+
 
 class EngineKeeper:
     """`start` once; then all else from any thread. `news` brings the first load: Progress, then Loaded or an error."""
@@ -158,6 +164,7 @@ class EngineKeeper:
             logger.exception("the keeper of the engine process failed in an unexpected way")
             if self._child is not None:
                 self._child.kill()
+                self._child.wait()
             self._give_up(EngineError(f"internal error: {error!r}", hint="please report this"))
 
     def _live_once(self) -> bool:
@@ -199,7 +206,7 @@ class EngineKeeper:
             self._status = loaded.status
             self._is_up = True
             for call in self._calls.values():
-                self._post(Generate(call.number, _with_time_left(call)))
+                self._post(Generate(call.number, call.request_at(time.monotonic())))
             self._changed.notify_all()
         if not self._was_up:
             self._was_up = True
@@ -271,14 +278,6 @@ class EngineKeeper:
 
 
 _LOG = "the daemon's log says more; if it happens again, please report it"
-
-
-def _with_time_left(call: Call) -> MarkedRequest:
-    """The request, its deadline counted from when it was made."""
-    if call.request.deadline_ms is None:
-        return call.request
-    waited_ms = 1e3 * (time.monotonic() - call.asked_at)
-    return dataclasses.replace(call.request, deadline_ms=call.request.deadline_ms - waited_ms)
 
 
 def _quarantined(death: Death) -> QuarantinedError:

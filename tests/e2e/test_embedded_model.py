@@ -28,10 +28,16 @@ def qcn(client_env: Mapping[str, str]) -> Iterator[Callable[..., subprocess.Comp
     run("stop")
 
 
+@pytest.mark.parametrize("isolation", ["off", "process"])
 def test_fix_from_an_empty_home(
-    qcn: Callable[..., subprocess.CompletedProcess[str]], project: Path, tree: Tree
+    qcn: Callable[..., subprocess.CompletedProcess[str]],
+    project: Path,
+    tree: Tree,
+    monkeypatch: pytest.MonkeyPatch,
+    isolation: str,
 ) -> None:
     """Daemon started, model loaded, tests run, tools called; the tree is fixed or as found; no token is read twice."""
+    monkeypatch.setenv("QCN_ENGINE_ISOLATION", isolation)
     before = tree(project)
 
     result = qcn("fix", "clamp in calc.py ignores its upper bound", "--workspace", str(project), "--json")
@@ -43,6 +49,9 @@ def test_fix_from_an_empty_home(
     events = [json.loads(line) for line in result.stderr.splitlines()]
     assert next(event["data"]["num_failed"] for event in events if event["kind"] == "tests") == 1
     assert_nothing_is_read_twice(outcome["totals"], status["model"])
+    assert status["model"]["isolation"] == isolation
+    assert (status["model"]["engine_pid"] == status["pid"]) == (isolation == "off")
+    assert ("engine   process" in qcn("status").stdout) == (isolation == "process")
 
 
 def assert_nothing_is_read_twice(totals: dict[str, Any], model: dict[str, Any]) -> None:

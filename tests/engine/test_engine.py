@@ -23,8 +23,8 @@ from qcn_agent.engine.generator import (
     Event,
     Finished,
     GenerationRequest,
-    Generator,
     IntArray,
+    LoadedEngine,
     PrefillProgress,
     Priority,
     SamplingParams,
@@ -69,7 +69,7 @@ def engine(load_engine: LoadEngine, model_path: Path, config: ModelConfig) -> It
 
 async def test_events_come_in_order(engine: AnyEngine, request_for: RequestFor, random_tokens: RandomTokens) -> None:
     """Progress up to the whole prompt, then text, then one Finished."""
-    generator: Generator = engine
+    generator: LoadedEngine = engine
     events = [
         event
         async for event in generator.generate(request_for(random_tokens(150, 1), grammar=ENDLESS, max_new_tokens=5))

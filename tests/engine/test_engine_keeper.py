@@ -3,24 +3,29 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from qcn_agent.config import ModelConfig
+from qcn_agent.engine.engine_keeper import Call
+from qcn_agent.engine.engine_messages import MarkedRequest
 from qcn_agent.engine.generator import Event, Finished, GenerationRequest, IntArray, TextDelta
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.isolated_engine import IsolatedEngine
 from qcn_agent.engine.status import EngineStatus
+from qcn_agent.engine.stream import EventStream
 from qcn_agent.errors import EngineDiedError, EngineError, ModelTooLargeError, QuarantinedError
 from tests.engine import faulty_process
 from tests.engine.faulty_process import POISON
 
-Finish = Callable[[AsyncIterator[Event]], Awaitable[tuple[str, Finished]]]
+Finish = Callable[[AsyncIterator[Event]], Coroutine[Any, Any, tuple[str, Finished]]]
 RandomTokens = Callable[[int, int], IntArray]
 RequestFor = Callable[..., GenerationRequest]
 ENDLESS = Grammar("root ::= [a-z] root")
@@ -129,7 +134,6 @@ async def test_sessions_come_back_from_disk(
 
 
 async def test_who_only_waited_is_served_by_the_next_process(
-    engine: IsolatedEngine,
     gate: Path,
     model_path: Path,
     config: ModelConfig,
@@ -139,26 +143,31 @@ async def test_who_only_waited_is_served_by_the_next_process(
     poisoned: Callable[..., GenerationRequest],
 ) -> None:
     """Two wait beside the call that aborts: both get whole answers, and nobody sees a part twice."""
-    engine.close()
     engine = load(config, model_path)
     bad = asyncio.create_task(finish(engine.generate(poisoned())))
-    closing = await asyncio.to_thread(gate.open, "wb")
+    opened = await asyncio.to_thread(gate.open, "wb")
     waiting = [
         asyncio.create_task(finish(engine.generate(request_for(random_tokens(40, seed), session=f"s{seed}"))))
         for seed in range(2)
     ]
-    late = request_for(random_tokens(40, 5), session="late", deadline_ms=0.001)
-    too_late = asyncio.create_task(finish(engine.generate(late)))
-    await status_when(engine, lambda status: status.queue_length == 4)
-    closing.close()
+    await status_when(engine, lambda status: status.queue_length == 3)
+    opened.close()
     with pytest.raises(QuarantinedError):
         await bad
     for _, done in await asyncio.gather(*waiting):
         assert done.usage.num_prompt_tokens == 40
         assert done.usage.num_generated_tokens == len(done.tokens) > 0
-    assert (await too_late)[1].reason == "deadline"
     assert engine.status().num_restarts == 1
     engine.close()
+
+
+async def test_a_deadline_is_not_put_off_by_a_restart(request_for: RequestFor, random_tokens: RandomTokens) -> None:
+    """What is sent again has so much less time; what has no deadline gets none."""
+    fields = vars(request_for(random_tokens(5, 1)))
+    stream = EventStream(asyncio.get_running_loop())
+    call = Call(1, MarkedRequest(**fields | {"deadline_ms": 500.0}), stream, asked_at=100.0)
+    assert call.request_at(100.2).deadline_ms == pytest.approx(300.0)
+    assert Call(1, MarkedRequest(**fields), stream).request_at(100.2).deadline_ms is None
 
 
 async def test_who_has_had_a_part_is_told_to_ask_again(
@@ -184,7 +193,6 @@ async def test_who_has_had_a_part_is_told_to_ask_again(
 
 
 async def test_a_cancelled_request_is_to_blame_all_the_same(
-    engine: IsolatedEngine,
     gate: Path,
     model_path: Path,
     config: ModelConfig,
@@ -192,14 +200,13 @@ async def test_a_cancelled_request_is_to_blame_all_the_same(
     poisoned: Callable[..., GenerationRequest],
 ) -> None:
     """Its consumer went while the fatal call was under way; who asks for the same is refused."""
-    engine.close()
     engine = load(config, model_path)
     bad = asyncio.create_task(finish(engine.generate(poisoned())))
-    closing = await asyncio.to_thread(gate.open, "wb")
+    opened = await asyncio.to_thread(gate.open, "wb")
     bad.cancel()
     with pytest.raises(asyncio.CancelledError):
         await bad
-    closing.close()
+    opened.close()
     await status_when(engine, lambda status: status.num_restarts == 1)
     with pytest.raises(QuarantinedError, match="not run again"):
         await finish(engine.generate(poisoned()))
@@ -270,3 +277,14 @@ def test_a_model_that_would_not_fit_is_not_loaded(
     with pytest.raises(ModelTooLargeError) as caught:
         load(config, model_path)
     assert caught.value.hint
+
+
+def test_a_process_that_makes_no_sense_is_ended(
+    model_path: Path, config: ModelConfig, fault: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for ever: an internal error, and the child is gone."""
+    fault("babble")
+    with pytest.raises(EngineError, match="internal error"):
+        load(config, model_path)
+    assert "unexpected" in caplog.text
+    assert "qcn-engine-keeper" not in {thread.name for thread in threading.enumerate()}
