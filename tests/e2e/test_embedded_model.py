@@ -19,9 +19,9 @@ Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
 @pytest.fixture
 def qcn(client_env: Mapping[str, str]) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs the installed command; its daemon is stopped at the end."""
-    env = {**os.environ, **client_env}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, **client_env}
         return subprocess.run([QCN, *arguments], env=env, capture_output=True, text=True, timeout=240, check=False)
 
     yield run
