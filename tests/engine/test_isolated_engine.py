@@ -1,5 +1,6 @@
 """What only an engine in a process of its own does. What both kinds do is in `test_engine.py`."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -98,6 +99,28 @@ async def test_a_slow_consumer_gets_everything_and_holds_up_nobody(
     assert isinstance(rest[-1], Finished)
     assert streamed == rest[-1].tokens.tolist()
     assert len(streamed) == 1500
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+async def test_who_goes_stops_the_work_in_the_other_process(
+    engine: IsolatedEngine, request_for: RequestFor, random_tokens: RandomTokens, is_heard: bool
+) -> None:
+    """A task that is cancelled, before or after its first event: the queue empties long before the answer is whole."""
+    begun = asyncio.Event()
+
+    async def consume() -> None:
+        async for _ in engine.generate(request_for(random_tokens(50, 1), max_new_tokens=1900, grammar=ENDLESS)):
+            begun.set()
+
+    task = asyncio.create_task(consume())
+    await (begun.wait() if is_heard else asyncio.sleep(0))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(30):
+        while (status := await asyncio.to_thread(engine.status)).queue_length:
+            pass
+    assert status.num_generated_tokens < 1900
 
 
 @pytest.mark.parametrize("answer", [False, ZeroDivisionError])
