@@ -21,6 +21,7 @@ from qcn_agent.errors import UsageError
 HEAD = struct.Struct(">II")  # bytes of JSON, bytes of arrays
 _TAG = "is"
 _NUMBERS = "biuf"
+_ATOMS = frozenset((int, float, str, bool, types.NoneType))
 
 Reader = Callable[[Any, bytes], Any]
 
@@ -28,7 +29,7 @@ Reader = Callable[[Any, bytes], Any]
 def pack(value: Any) -> bytes:
     """One message. Raises UsageError for a value of a kind that can't travel."""
     arrays: list[bytes] = []
-    text = json.dumps(_plain(value, arrays), default=_scalar).encode()
+    text = _JSON.encode(_plain(value, arrays)).encode()
     return b"".join((HEAD.pack(len(text), sum(map(len, arrays))), text, *arrays))
 
 
@@ -38,14 +39,22 @@ def unpack(kind: Any, text: bytes, arrays: bytes) -> Any:
 
 
 def _plain(value: Any, arrays: list[bytes]) -> Any:
-    if isinstance(value, np.ndarray):
-        return _plain_array(value, arrays)
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: _plain(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
-        return {_TAG: type(value).__name__, **fields}
+    kind: Any = type(value)
+    if kind in _ATOMS:
+        return value
     if isinstance(value, tuple | list):
         return [_plain(item, arrays) for item in value]
+    if (names := _field_names(kind)) is not None:
+        return {_TAG: kind.__name__} | {name: _plain(getattr(value, name), arrays) for name in names}
+    if isinstance(value, np.ndarray):
+        return _plain_array(value, arrays)
     return dict(value) if isinstance(value, Mapping) else value
+
+
+@functools.cache
+def _field_names(kind: Any) -> tuple[str, ...] | None:
+    """Those of a dataclass; None for anything else."""
+    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 def _plain_array(array: "np.ndarray[Any, Any]", arrays: list[bytes]) -> list[Any]:
@@ -61,6 +70,9 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise UsageError(f"{value!r} can't be sent to the engine")
+
+
+_JSON = json.JSONEncoder(default=_scalar)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import pytest
 
 from qcn_agent.config import ModelConfig, SchedulerConfig
 from qcn_agent.engine import codec
+from qcn_agent.engine.engine_messages import Close, Order
 from qcn_agent.engine.generator import (
     Event,
     Finished,
@@ -72,6 +73,11 @@ def test_a_request() -> None:
     for name in ("boundaries", "sampling", "grammar", "stop", "deadline_ms", "max_new_tokens"):
         assert getattr(again, name) == getattr(request, name)
     assert sent(GenerationRequest, GenerationRequest("s", again.prompt, 8)).grammar is None
+
+
+def test_a_message_without_fields() -> None:
+    """Its name is all there is of it."""
+    assert sent(Order, Close()) == Close()
 
 
 @pytest.mark.parametrize(
