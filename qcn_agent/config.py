@@ -19,6 +19,7 @@ from qcn_agent.errors import ConfigError
 
 PROJECT_FILE = "qcn-agent.toml"
 KV_TYPES = ("f16", "q8_0", "q4_0")
+ISOLATIONS = ("off", "process")
 
 
 def _key(
@@ -69,6 +70,15 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class EngineConfig:
+    """[engine]: where the model runs."""
+
+    isolation: str = _key(
+        "off", "process: a process of its own, so that a crash of llama.cpp ends one request only", choices=ISOLATIONS
+    )
+
+
+@dataclass(frozen=True)
 class SchedulerConfig:
     """[scheduler]: how long one call of the model may keep others waiting."""
 
@@ -110,6 +120,7 @@ class Config:
     """All settings of one process."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     fix: FixConfig = field(default_factory=FixConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)

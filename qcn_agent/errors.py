@@ -9,7 +9,9 @@ QcnError                    something went wrong; `str()` says what, `hint` says
 │   └── ModelTooLargeError  it would not fit into memory; checked before loading
 ├── EngineError             generation failed
 │   ├── ContextFullError    the prompt does not fit into n_ctx
-│   └── RequestCancelledError  the request was cancelled
+│   ├── RequestCancelledError  the request was cancelled
+│   ├── EngineDiedError     the engine's process ended, not because of this request: ask again
+│   └── QuarantinedError    the engine's process ended at this request: it is not run again for a while
 ├── PromptError             a prompt could not be rendered (a variable is missing)
 ├── SandboxError            commands can't be jailed here, and running them unjailed was not allowed (exit 5)
 ├── DaemonError             the daemon can't be reached or refused us (exit 6)
@@ -71,6 +73,14 @@ class ContextFullError(EngineError):
 
 class RequestCancelledError(EngineError):
     """The request was cancelled by its owner."""
+
+
+class EngineDiedError(EngineError):
+    """The process that holds the model ended while the request was open. It may be made again."""
+
+
+class QuarantinedError(EngineError):
+    """The process that holds the model ended while it worked on this request, which is not run again for a while."""
 
 
 class PromptError(QcnError):

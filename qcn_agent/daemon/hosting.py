@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 from qcn_agent import gguf
 from qcn_agent.config import ModelConfig, SchedulerConfig
-from qcn_agent.engine.engine import Engine, scalar_metadata
-from qcn_agent.engine.generator import Generator
+from qcn_agent.engine.generator import Generator, LoadedEngine
 from qcn_agent.errors import DaemonError, PromptError, QcnError, RequestCancelledError, UsageError
 from qcn_agent.models.embedded import embedded_model_path
 from qcn_prompts import Profile, load, names
@@ -54,7 +53,7 @@ class Hosted:
     """A loaded model and the words for it."""
 
     path: Path
-    engine: Engine
+    engine: LoadedEngine
     profile: Profile
 
 
@@ -108,9 +107,15 @@ class ModelHost:
     """
 
     def __init__(
-        self, config: ModelConfig, scheduling: SchedulerConfig | None = None, trace: Path | None = None
+        self,
+        config: ModelConfig,
+        scheduling: SchedulerConfig | None = None,
+        *,
+        isolation: str = "off",
+        trace: Path | None = None,
     ) -> None:
         self._config = config
+        self._isolation = isolation
         self._trace = trace
         self._scheduling = scheduling or SchedulerConfig()
         self._slot: Slot | None = None
@@ -205,7 +210,7 @@ class ModelHost:
         self._failure = {}
         return Hosted(slot.path, engine, profile)
 
-    def _load_engine(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> Engine:
+    def _load_engine(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> LoadedEngine:
         """Runs in a thread of its own."""
         shown = 0
 
@@ -218,14 +223,24 @@ class ModelHost:
 
         if slot.abandoned:
             raise _unwanted(slot.path)
-        return Engine.load(
-            self._config, slot.path, scheduling=self._scheduling, on_progress=progress, trace=self._trace
-        )
+        load = _loader(self._isolation)
+        return load(self._config, slot.path, scheduling=self._scheduling, on_progress=progress, trace=self._trace)
+
+
+def _loader(isolation: str) -> Callable[..., LoadedEngine]:
+    """What loads an engine here or in a process of its own; for the latter llama.cpp is not even imported here."""
+    if isolation == "process":
+        from qcn_agent.engine.isolated_engine import IsolatedEngine
+
+        return IsolatedEngine.load
+    from qcn_agent.engine.engine import Engine
+
+    return Engine.load
 
 
 def _profile_of(path: Path) -> Profile:
     """The words for the model at `path`, from its header. Raises ModelError and PromptError."""
-    return choose_profile(scalar_metadata(gguf.check(path)[0]))
+    return choose_profile(gguf.check(path)[0].scalars)
 
 
 def _failure(path: Path, error: Exception) -> dict[str, str]:

@@ -63,11 +63,11 @@ class FixOrder:
         return order
 
 
-def resident_bytes() -> int:
-    """Memory that this process holds now (Linux), else the most it ever held."""
+def resident_bytes(*others: int) -> int:
+    """Memory that this process and `others` (process ids) hold now (Linux), else the most that this one ever held."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        statms = [Path(f"/proc/{pid}/statm").read_text(encoding="ascii") for pid in ("self", *others)]
+        return sum(int(statm.split()[1]) for statm in statms) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
@@ -84,7 +84,8 @@ class Services:
         self, config: Config, *, host: Host | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.config = config
-        self.host: Host = host or ModelHost(config.model, config.scheduler, _trace(config))
+        isolation, trace = config.engine.isolation, _trace(config)
+        self.host: Host = host or ModelHost(config.model, config.scheduler, isolation=isolation, trace=trace)
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()
@@ -124,16 +125,17 @@ class Services:
 
     def status(self) -> dict[str, Any]:
         """What `qcn-agent status` shows, as JSON values."""
-        jail = probe()
+        jail, model = probe(), self.host.status()
+        others = [model["engine_pid"]] if model.get("isolation") == "process" else []
         return {
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round(self._clock() - self._started, 1),
             "num_clients": self._num_clients,
             "runs": [str(path) for path in self._workspaces],
-            "resident_bytes": resident_bytes(),
+            "resident_bytes": resident_bytes(*others),
             "sandbox": dataclasses.asdict(jail),
-            "model": self.host.status(),
+            "model": model,
         }
 
     def request_stop(self, *, if_idle: bool) -> bool:

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import functools
+import os
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from qcn_agent import gguf, paths
@@ -15,10 +15,10 @@ from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import Event, GenerationRequest
 from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
 from qcn_agent.engine.llama_model import ProgressCallback, context_length, load_model
-from qcn_agent.engine.request_log import RequestRecord
-from qcn_agent.engine.scheduler import Scheduler
+from qcn_agent.engine.scheduler import OnEnter, Scheduler
 from qcn_agent.engine.sequence import Sequence
 from qcn_agent.engine.session import SessionManager
+from qcn_agent.engine.status import EngineStatus, SessionStatus
 from qcn_agent.engine.stream import EventStream
 from qcn_agent.engine.text import LlamaVocabulary
 from qcn_agent.engine.trace import TraceFile
@@ -27,61 +27,6 @@ from qcn_agent.errors import ContextFullError, UsageError
 
 _MAX_HOST_BYTES = 16 << 30
 _SCHEDULING = SchedulerConfig()
-
-
-@dataclass(frozen=True)
-class SessionStatus:
-    """One conversation in the cache."""
-
-    name: str
-    num_tokens: int
-    num_snapshots: int
-
-
-@dataclass(frozen=True)
-class EngineStatus:
-    """What is loaded, what the build can use, and what was done. Every field is JSON-able."""
-
-    model_path: str
-    model_name: str
-    architecture: str
-    num_params: int
-    model_bytes: int
-    n_ctx: int
-    state_bytes: int
-    build: str
-    system: str
-    devices: tuple[str, ...]
-    gpu_offload: bool
-    mmap: bool
-    selftest: str
-    num_requests: int
-    num_evaluated_tokens: int
-    num_reused_tokens: int
-    num_generated_tokens: int
-    prefill_tokens_per_s: float
-    decode_tokens_per_s: float
-    decode_step_ms: float  # one call of the decode loop, of one row or several
-    prefill_knee_tokens: int  # smaller prefill calls waste time
-    num_steps: int  # calls of the model
-    num_aborted_steps: int
-    num_suspended: int
-    num_superseded: int
-    num_late: int
-    max_completion_steps_waited: int
-    queue_length: int
-    num_device_states: int
-    num_host_states: int
-    num_host_tokens: int
-    peak_host_states: int
-    peak_host_tokens: int
-    host_cache_bytes: int
-    num_disk_bytes: int
-    pending_spill_bytes: int  # what a crash would lose now
-    num_restored_host_tokens: int
-    num_restored_disk_tokens: int
-    sessions: tuple[SessionStatus, ...]
-    requests: tuple[RequestRecord, ...]  # the latest that ended, oldest first
 
 
 class Engine:
@@ -95,6 +40,7 @@ class Engine:
         selftest_result: str,
         scheduling: SchedulerConfig,
         trace: TraceFile | None = None,
+        on_enter: OnEnter | None = None,
     ) -> None:
         self._backend = backend
         self._headers = headers
@@ -103,9 +49,9 @@ class Engine:
         store = _disk_store(backend, config, gguf.fingerprint(headers))
         make = SessionManager if trace is None else functools.partial(TracedSessions, trace)
         self._sessions = make(backend, config.max_states, host_bytes=_host_bytes(config), store=store)
-        self.metadata: Mapping[str, str] = scalar_metadata(headers[0])
+        self.metadata: Mapping[str, str] = headers[0].scalars
         self.vocabulary = LlamaVocabulary(backend)
-        self._scheduler = Scheduler(backend, self._sessions, self.metadata, scheduling)
+        self._scheduler = Scheduler(backend, self._sessions, self.metadata, scheduling, on_enter=on_enter)
         self._trace = trace
         if trace is not None and isinstance(self._sessions, TracedSessions):
             self._scheduler.stats.requests.listener = RequestTracks(trace)
@@ -121,8 +67,10 @@ class Engine:
         scheduling: SchedulerConfig = _SCHEDULING,
         on_progress: ProgressCallback | None = None,
         trace: Path | None = None,
+        on_enter: OnEnter | None = None,
     ) -> "Engine":
         """Load the model at `path`; blocking, so call it in a thread. `on_progress` gets 0..1, False from it aborts.
+        `on_enter` is told on the engine thread whose requests are about to enter llama.cpp, or that none is.
 
         `trace` is a file to which a trace is appended, see `trace.py`.
 
@@ -142,7 +90,7 @@ class Engine:
             trace_file = TraceFile(trace) if trace is not None else None
             if trace_file is not None:
                 cleanup.callback(trace_file.close)
-            engine = cls(backend, config, headers, result, scheduling, trace_file)
+            engine = cls(backend, config, headers, result, scheduling, trace_file, on_enter)
             cleanup.pop_all()
         return engine
 
@@ -150,6 +98,11 @@ class Engine:
     def n_ctx(self) -> int:
         """Longest prompt plus answer of one session, in tokens."""
         return self._backend.n_ctx
+
+    @property
+    def n_vocab(self) -> int:
+        """Number of tokens that the model knows."""
+        return self._backend.n_vocab
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Generator.generate`. Raises UsageError, too, when the request itself is malformed."""
@@ -212,6 +165,7 @@ class Engine:
             num_restored_disk_tokens=self._sessions.tiers.num_restored_disk_tokens,
             sessions=tuple(SessionStatus(s.name, s.num_tokens, s.num_snapshots) for s in self._sessions.sessions),
             requests=stats.requests.latest,
+            engine_pid=os.getpid(),
         )
 
     def close(self) -> None:
@@ -227,8 +181,8 @@ class Engine:
         prompt = request.prompt
         if prompt.ndim != 1 or not len(prompt) or prompt.dtype.kind not in "iu":
             raise UsageError("a prompt must be a non-empty array of token ids")
-        if int(prompt.min()) < 0 or int(prompt.max()) >= self._backend.n_vocab:
-            raise UsageError(f"the prompt holds token ids outside 0 .. {self._backend.n_vocab - 1}")
+        if int(prompt.min()) < 0 or int(prompt.max()) >= self.n_vocab:
+            raise UsageError(f"the prompt holds token ids outside 0 .. {self.n_vocab - 1}")
         if request.max_new_tokens < 1:
             raise UsageError("max_new_tokens must be at least 1")
         needed = len(prompt) + request.max_new_tokens
@@ -251,8 +205,3 @@ def _disk_store(backend: Backend, config: ModelConfig, fingerprint: str) -> Disk
         return None
     layout = (fingerprint, backend.info.build, config.kv_type, config.flash_attention)
     return DiskStore(paths.kv_cache_dir(), repr(layout), config.disk_cache_mb << 20)
-
-
-def scalar_metadata(header: gguf.GGUFHeader) -> dict[str, str]:
-    """The metadata that are not arrays, as text."""
-    return {key: str(value) for key, value in header.metadata.items() if isinstance(value, bool | int | float | str)}

@@ -5,7 +5,7 @@ is cached already is the engine's business, never the caller's.
 """
 
 import enum
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcn_agent.engine.grammar import Grammar
+from qcn_agent.engine.status import EngineStatus
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
@@ -173,3 +174,17 @@ class Generator(Protocol):
 
     def drop_session(self, name: str) -> None:
         """Forget a conversation; what other sessions share stays."""
+
+
+class LoadedEngine(Generator, Protocol):
+    """An engine with its model, in this process or in one of its own."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The scalars of the model's header, as text."""
+
+    def status(self) -> EngineStatus:
+        """A snapshot of the counters."""
+
+    def close(self) -> None:
+        """Save the sessions and free the model; blocking. Requests that wait or run end with EngineError."""

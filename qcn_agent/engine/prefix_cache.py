@@ -192,7 +192,7 @@ class PrefixCache:
         branch = min(near, key=lambda branch: len(branch.ledger), default=None)
         if branch is None or branch.node is node or len(branch.ledger) - node.end > short_tail:
             return None
-        self._roll_back(branch, node)
+        branch.origin = on_device(node.end, self._roll_back(branch, node))
         return branch
 
     def _start(self, node: Node, name: str) -> Branch | None:

@@ -1,40 +1,11 @@
 """The latest requests and what each of them cost, without a word of what was asked."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from qcn_agent.engine.sequence import Sequence
+from qcn_agent.engine.status import RequestRecord
 
 MAX_RECORDS = 50
-
-
-@dataclass(frozen=True)
-class RequestRecord:
-    """One request that has ended. Every field is JSON-able; times are milliseconds.
-
-    `priority` is the class that it asked for, in lower case. `ended`: "stop", "length", "deadline", "cancelled",
-    "superseded" or "error". `restored_from` is the slowest tier that had part in its start: "none", "device", "host"
-    or "disk"; the reused tokens are those of all tiers together. `queue_ms` includes `restore_ms`. `ttft_ms` goes from
-    the request to the first token drawn; None: there was none. What a suspension made it restore again isn't counted.
-    """
-
-    session: str
-    priority: str
-    ended: str
-    restored_from: str
-    num_device_tokens: int
-    num_host_tokens: int
-    num_disk_tokens: int
-    num_prompt_tokens: int
-    num_reused_tokens: int
-    num_evaluated_tokens: int
-    num_generated_tokens: int
-    steps_waited: int
-    queue_ms: float
-    restore_ms: float
-    prefill_ms: float
-    decode_ms: float
-    ttft_ms: float | None
 
 
 Listener = Callable[[Sequence, RequestRecord], None]

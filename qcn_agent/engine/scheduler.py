@@ -8,12 +8,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from qcn_agent.config import SchedulerConfig
 from qcn_agent.engine.backend import AbortedError, AbortFlag, Backend, DecodeError
 from qcn_agent.engine.deadline import Admission, CallTimes, quantum_s
-from qcn_agent.engine.generator import Priority, TokenLogprob
+from qcn_agent.engine.generator import GenerationRequest, Priority, TokenLogprob
 from qcn_agent.engine.policy import WINDOW_S, Turn, Turns
 from qcn_agent.engine.roster import Roster, session_of
 from qcn_agent.engine.sequence import Sequence, SequenceState
@@ -30,6 +30,7 @@ _MAX_ABORTS = 2  # of one chunk; then it runs to its end
 _DEFAULTS = SchedulerConfig()
 
 Members = tuple[Sequence, ...]
+OnEnter = Callable[[Iterable[GenerationRequest]], None]
 Drawn = list[tuple[Sequence, int, TokenLogprob | None]]
 
 
@@ -43,6 +44,7 @@ class Scheduler:
         metadata: Mapping[str, str],
         config: SchedulerConfig = _DEFAULTS,
         clock: Callable[[], float] = time.perf_counter,
+        on_enter: OnEnter | None = None,
     ) -> None:
         self.stats = EngineStats()
         self.times = CallTimes(backend.n_batch)
@@ -50,6 +52,7 @@ class Scheduler:
         self._sessions = sessions
         self._config = config
         self._clock = clock
+        self._on_enter = on_enter
         self._roster = Roster(backend, sessions, metadata, self.stats, clock)
         self._turns = Turns(config.min_share)
         self._admission = Admission()
@@ -141,7 +144,7 @@ class Scheduler:
 
     def _schedule(self) -> Members:
         """Who takes part in the next call."""
-        self._members = ()
+        self._enter(())
         if self._inbox:
             self._take_in()
         self._put_away()
@@ -149,8 +152,14 @@ class Scheduler:
             self._drop_unused()
         if self._roster.waiting:
             self._admit()
-        self._members = self._choose()
+        self._enter(self._choose())
         return self._members
+
+    def _enter(self, members: Members) -> None:
+        """From here on `members` are to blame for what goes wrong."""
+        self._members = members
+        if self._on_enter is not None:
+            self._on_enter(sequence.request for sequence in members)
 
     def _take_in(self) -> None:
         """What came since the last step, in its order."""
@@ -198,7 +207,7 @@ class Scheduler:
 
     def _start(self, sequence: Sequence) -> bool:
         """Whether the generation has a branch now, and time enough."""
-        self._members = (sequence,)
+        self._enter((sequence,))
         if not self._roster.start(sequence):
             return False
         expected = self.times.prefill_s(sequence.num_missing_tokens)

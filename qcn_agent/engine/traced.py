@@ -8,10 +8,10 @@ from typing import Any
 
 from qcn_agent.engine.generator import FloatArray, GenerationRequest
 from qcn_agent.engine.prefix_tree import Node
-from qcn_agent.engine.request_log import RequestRecord
 from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.sequence import Sequence
 from qcn_agent.engine.session import Prepared, SessionManager, Step
+from qcn_agent.engine.status import RequestRecord
 from qcn_agent.engine.tiers import Tiers
 from qcn_agent.engine.trace import TraceFile
 

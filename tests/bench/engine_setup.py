@@ -11,8 +11,8 @@ from qcn_agent import gguf
 from qcn_agent.benchmark.held import HOST_BYTES, MAX_DEVICE_STATES, STATE_BYTES, TOKEN_BYTES, Held, Setup
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine import memory
-from qcn_agent.engine.engine import EngineStatus
 from qcn_agent.engine.generator import GenerationRequest, Priority, SamplingParams
+from qcn_agent.engine.status import EngineStatus
 
 DISK_MB = 4096
 

@@ -1,6 +1,7 @@
 """The model in memory: loaded once, swapped when idle, refused when busy; and which words it gets."""
 
 import asyncio
+import os
 import random
 import shutil
 import struct
@@ -237,6 +238,42 @@ async def test_whatever_is_cancelled_there_is_one_model(counted: Counted, tmp_pa
     assert (counted.num_models, counted.most) == (1, 1)
     await host.close()
     assert counted.num_models == 0
+
+
+async def test_isolated_model_is_hosted_like_any_other(tmp_path: Path) -> None:
+    """Progress, status, swap and close go through to a process of its own."""
+    other = tmp_path / "other.gguf"
+    shutil.copy(embedded_model_path(), other)
+    host = ModelHost(CONFIG, isolation="process")
+    said: list[str] = []
+
+    await host.load("", said.append)
+    first = host.status()
+    await host.load(str(other), quiet)
+    second = host.status()
+    await host.close()
+
+    assert said[-1].endswith("100%")
+    assert [status["isolation"] for status in (first, second)] == ["process", "process"]
+    assert len({os.getpid(), first["engine_pid"], second["engine_pid"]}) == 3
+    assert (second["state"], second["model_path"], second["n_ctx"]) == ("loaded", str(other), 512)
+    assert host.status()["state"] == "none"
+
+
+async def test_isolated_load_that_nobody_waits_for_is_given_up() -> None:
+    """Cancelled in the middle: the next user is served, and after closing no process is left."""
+    host = ModelHost(CONFIG, isolation="process")
+    task, loading = begin(host)
+    await loading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async with host.use("", quiet) as hosted:
+        assert hosted.engine.status().isolation == "process"
+    await host.close()
+
+    assert "qcn-engine-keeper" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_profile_is_the_one_the_model_names() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qcn_agent.agent import journal
-from qcn_agent.config import Config
+from qcn_agent.config import Config, EngineConfig, ModelConfig
 from qcn_agent.daemon import client
 from qcn_agent.daemon.hosting import Say
 from qcn_agent.daemon.services import FixOrder, Services
@@ -297,6 +297,18 @@ async def test_daemon_that_ends_takes_no_new_run(project: Path, client_env: Mapp
 
     with pytest.raises(DaemonError, match="ending"):
         await services.fix(FixOrder.from_json(order(project, client_env)), lambda _: None)
+
+
+async def test_memory_of_an_isolated_engine_counts() -> None:
+    """The status adds what the model's own process holds."""
+    services = Services(Config(model=ModelConfig(n_ctx=512), engine=EngineConfig("process")))
+    before = services.status()["resident_bytes"]
+    await services.host.load("", lambda _: None)
+    status = services.status()
+    await services.close()
+
+    assert status["model"]["isolation"] == "process"
+    assert status["resident_bytes"] > before + status["model"]["model_bytes"]
 
 
 async def test_idle_daemon_ends_itself() -> None:

@@ -19,19 +19,25 @@ Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
 @pytest.fixture
 def qcn(client_env: Mapping[str, str]) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs the installed command; its daemon is stopped at the end."""
-    env = {**os.environ, **client_env}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, **client_env}
         return subprocess.run([QCN, *arguments], env=env, capture_output=True, text=True, timeout=240, check=False)
 
     yield run
     run("stop")
 
 
+@pytest.mark.parametrize("isolation", ["off", "process"])
 def test_fix_from_an_empty_home(
-    qcn: Callable[..., subprocess.CompletedProcess[str]], project: Path, tree: Tree
+    qcn: Callable[..., subprocess.CompletedProcess[str]],
+    project: Path,
+    tree: Tree,
+    monkeypatch: pytest.MonkeyPatch,
+    isolation: str,
 ) -> None:
     """Daemon started, model loaded, tests run, tools called; the tree is fixed or as found; no token is read twice."""
+    monkeypatch.setenv("QCN_ENGINE_ISOLATION", isolation)
     before = tree(project)
 
     result = qcn("fix", "clamp in calc.py ignores its upper bound", "--workspace", str(project), "--json")
@@ -43,6 +49,9 @@ def test_fix_from_an_empty_home(
     events = [json.loads(line) for line in result.stderr.splitlines()]
     assert next(event["data"]["num_failed"] for event in events if event["kind"] == "tests") == 1
     assert_nothing_is_read_twice(outcome["totals"], status["model"])
+    assert status["model"]["isolation"] == isolation
+    assert (status["model"]["engine_pid"] == status["pid"]) == (isolation == "off")
+    assert ("engine   process" in qcn("status").stdout) == (isolation == "process")
 
 
 def assert_nothing_is_read_twice(totals: dict[str, Any], model: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine.backend import Run
-from qcn_agent.engine.engine import Engine
 from qcn_agent.engine.generator import Event, Finished, FloatArray, GenerationRequest, IntArray, TextDelta
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_model import load_model
@@ -83,14 +82,6 @@ def make_backend(model_path: Path, config: ModelConfig) -> Iterator[MakeBackend]
 def backend(make_backend: MakeBackend) -> LlamaBackend:
     """The embedded model with the small settings."""
     return make_backend()
-
-
-@pytest.fixture
-def engine(model_path: Path, config: ModelConfig) -> Iterator[Engine]:
-    """A running engine over the embedded model."""
-    loaded = Engine.load(config, model_path)
-    yield loaded
-    loaded.close()
 
 
 @pytest.fixture

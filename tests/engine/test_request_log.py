@@ -16,8 +16,9 @@ from qcn_agent.engine.engine import Engine
 from qcn_agent.engine.generator import GenerationRequest, IntArray, Priority, SamplingParams
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
-from qcn_agent.engine.request_log import MAX_RECORDS, RequestRecord
+from qcn_agent.engine.request_log import MAX_RECORDS
 from qcn_agent.engine.session import SessionManager
+from qcn_agent.engine.status import RequestRecord
 from tests.fakes.desk import Desk
 
 RandomTokens = Callable[[int, int], IntArray]
