@@ -55,6 +55,9 @@ class EngineStatus:
     num_evaluated_tokens: int
     num_reused_tokens: int
     num_generated_tokens: int
+    num_drafted_tokens: int
+    num_accepted_tokens: int
+    num_repeated_tokens: int
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     decode_step_ms: float  # one call of the decode loop, of one row or several
@@ -172,6 +175,9 @@ class Engine:
             num_evaluated_tokens=stats.num_evaluated_tokens,
             num_reused_tokens=stats.num_reused_tokens,
             num_generated_tokens=stats.num_generated_tokens,
+            num_drafted_tokens=stats.num_drafted_tokens,
+            num_accepted_tokens=stats.num_accepted_tokens,
+            num_repeated_tokens=stats.num_repeated_tokens,
             prefill_tokens_per_s=stats.prefill.tokens_per_s,
             decode_tokens_per_s=stats.decode.tokens_per_s,
             decode_step_ms=1e3 * self._scheduler.times.decode_step_s,
