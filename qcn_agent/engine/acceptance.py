@@ -2,8 +2,8 @@
 
 With a chance p for each guess, a call that verifies k of them yields (1 - p^k) p / (1 - p) right ones, then its own
 next token, which the call without guesses would yield, too (Leviathan et al. 2023, "Fast Inference from Transformers
-via Speculative Decoding"). A recurrent state that took in a wrong guess goes back to before the call, and what was right
-is read again in the next one.
+via Speculative Decoding"). A recurrent state that took in a wrong guess goes back to before the call, and what
+was right is read again in the next one.
 """
 
 from collections.abc import Iterable
@@ -50,24 +50,19 @@ class Gauge:
         """How many of `num_drafted` guesses to verify in a call that has `num_unread` tokens to read anyway.
 
         0: none. No call longer than `limit_s` is chosen. After some refusals in a row a short draft is tried against
-        the estimate, so that it can be corrected; ever fewer of them while they go wrong.
+        the estimate, so that it can be corrected; ever fewer of them while that holds.
         """
         rate = self._acceptance.rate(num_matched)
         sizes = [size for size in _sizes(num_drafted) if self._call_s(num_unread + size) <= limit_s]
         gain, best = max(((self._gain(num_unread, size, rate), size) for size in sizes), default=(0.0, 0))
         if gain > 0:
+            self._pause = _LEAST_PAUSE
             return best
         self._num_refused += bool(sizes)
         if self._num_refused < self._pause:
             return 0
         self._num_refused, self._pause = 0, min(2 * self._pause, _LONGEST_PAUSE)
         return min(sizes)
-
-    def record(self, num_matched: int, num_drafted: int, num_accepted: int) -> None:
-        """A draft was verified."""
-        self._acceptance.record(num_matched, num_drafted, num_accepted)
-        if num_accepted == num_drafted:
-            self._pause = _LEAST_PAUSE
 
     def _call_s(self, num_tokens: int) -> float:
         if num_tokens == 1:

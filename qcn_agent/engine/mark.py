@@ -26,19 +26,20 @@ class Mark:
         if self._backend.needs_snapshots:
             self._backend.snapshot(branch.seq_id, self._seq_id)
 
-    def cut(self, branch: Branch, num_tokens: int) -> None:
-        """Forget at least what lies after `num_tokens`, which is not before the mark.
+    def return_to(self, branch: Branch) -> None:
+        """Put the branch back to where it was, whatever was decoded into it. Raises DecodeError."""
+        assert self._position is not None  # noqa: S101 - set for this branch
+        self._backend.restore(self._seq_id, branch.seq_id, self._position)
+        branch.ledger.truncate(self._position)
 
-        A recurrent state goes back to the mark itself; without one exactly `num_tokens` stay.
-        """
-        assert self._position is not None and self._position <= num_tokens  # noqa: S101 - set for this branch
+    def cut(self, branch: Branch, num_tokens: int) -> None:
+        """Forget what lies after `num_tokens`, not before the mark. A recurrent state goes back to the mark itself."""
         if num_tokens >= len(branch.ledger):
             return
         if self._backend.needs_snapshots:
-            num_tokens = self._position
-            self._backend.restore(self._seq_id, branch.seq_id, num_tokens)
-        else:
-            self._backend.trim(branch.seq_id, num_tokens)
+            self.return_to(branch)
+            return
+        self._backend.trim(branch.seq_id, num_tokens)
         branch.ledger.truncate(num_tokens)
 
     def clear(self) -> None:

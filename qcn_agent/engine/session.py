@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from qcn_agent.engine.arena import Arena
-from qcn_agent.engine.backend import Backend, NoRoomError, Run
+from qcn_agent.engine.backend import Backend, DecodeError, NoRoomError, Run
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.mark import Mark
@@ -106,7 +106,7 @@ class SessionManager:
     def try_extend(self, step: Step) -> bool:
         """Decode tokens that may turn out wrong; `keep` must follow. False, nothing changed, where room is short.
 
-        Nothing is evicted for them. Raises DecodeError when the branch must be recovered.
+        Nothing is evicted for them. Raises DecodeError, the branch put back, when the call fails.
         """
         session = step.session
         self._mark.set(session)
@@ -115,8 +115,11 @@ class SessionManager:
         except NoRoomError:
             self._mark.clear()
             return False
-        except BaseException:
-            self._mark.clear()
+        except DecodeError:
+            try:
+                self._mark.return_to(session)
+            finally:
+                self._mark.clear()
             raise
         session.ledger.append(step.tokens)
         return True

@@ -5,6 +5,7 @@ one by one, as always; the first that differs from the draft ends the round, and
 back. A recurrent state goes back to before the call, and what was right is read again with the next call's tokens.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from qcn_agent.engine.sequence import Sequence
 from qcn_agent.engine.session import SessionManager, Step
 from qcn_agent.engine.stats import EngineStats
 from qcn_agent.errors import ContextFullError, QcnError
+
+logger = logging.getLogger(__name__)
 
 MAX_DRAFT = 15  # tokens; with the latest one a call of 16
 
@@ -66,7 +69,8 @@ class Speculator:
     def decode(self, sequence: Sequence, limit_s: float) -> Round | None:
         """One call that verifies a draft, where that pays and takes at most `limit_s`. None: nothing was done.
 
-        Its tokens are sent; to end the generation is the caller's part. Raises DecodeError as `extend` does.
+        Its tokens are sent; to end the generation is the caller's part. Raises DecodeError when its branch must be
+        recovered.
         """
         draft = self._draft(sequence, limit_s)
         if draft is None:
@@ -74,20 +78,25 @@ class Speculator:
         session, unread, num_before = session_of(sequence), sequence.unread, len(sequence.tokens)
         read = np.concatenate([unread, draft.tokens])
         started = self._clock()
-        if not self._sessions.try_extend(Step(session, read, len(draft.tokens) + 1)):
+        try:
+            if not self._sessions.try_extend(Step(session, read, len(draft.tokens) + 1)):
+                return None
+        except DecodeError as error:
+            logger.warning("no more drafts for this answer, as a call that verified one failed: %s", error)
+            sequence.num_failures += 1
             return None
-        reason, error = None, None
+        reason, failure = None, None
         try:
             reason = self._draw_along(sequence, read, len(unread) - 1)
-        except QcnError as failure:
-            error = failure
+        except QcnError as own:  # of its sampler
+            failure = own
         finally:
             self._keep(sequence, read)
         seconds = self._clock() - started
         self._times.add_prefill(len(read), seconds)
         self._stats.decode.add(len(sequence.tokens) - num_before, seconds)
         self._count(sequence, draft, len(unread), num_before)
-        return Round(reason, error)
+        return Round(reason, failure)
 
     def read_again(self, sequence: Sequence) -> None:
         """At the end of a generation: what only the latest round took back, so that its state is that of its end."""
@@ -148,8 +157,7 @@ class Speculator:
         num_drafted, sent = len(draft.tokens), sequence.tokens[num_before:]
         is_right = [drafted == token for drafted, token in zip(draft.tokens.tolist(), sent, strict=False)]
         num_accepted = [*is_right, False].index(False)
-        if self._text is not None:
-            self._text.gauge.record(draft.num_matched, num_drafted, num_accepted)
+        self._acceptance.record(draft.num_matched, num_drafted, num_accepted)
         for counts in (sequence, self._stats):
             counts.num_drafted_tokens += num_drafted
             counts.num_accepted_tokens += num_accepted

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qcn_agent.config import ModelConfig
+from qcn_agent.config import ModelConfig, SchedulerConfig
 from qcn_agent.engine.backend import Run
 from qcn_agent.engine.engine import Engine
 from qcn_agent.engine.generator import Event, Finished, FloatArray, GenerationRequest, IntArray, TextDelta
@@ -87,8 +87,8 @@ def backend(make_backend: MakeBackend) -> LlamaBackend:
 
 @pytest.fixture
 def engine(model_path: Path, config: ModelConfig) -> Iterator[Engine]:
-    """A running engine over the embedded model."""
-    loaded = Engine.load(config, model_path)
+    """A running engine over the embedded model, one token a call."""
+    loaded = Engine.load(config, model_path, scheduling=SchedulerConfig(speculate="off"))
     yield loaded
     loaded.close()
 
