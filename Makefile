@@ -39,13 +39,16 @@ wheel: $(VENV)/.dev  ## build the wheel into dist/
 fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 	@$(BIN)/python -m tests.bench.fuzz_cache
 
-bench: bench-cli bench-decode bench-fix bench-engine  ## all benchmarks
+bench: bench-cli bench-decode bench-speculate bench-fix bench-engine  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
 	@$(BIN)/python tests/bench/cli_start.py
 
 bench-decode: $(VENV)/.dev  ## what our decode loop adds to a bare one
 	@$(BIN)/python tests/bench/decode_loop.py
+
+bench-speculate: $(VENV)/.dev  ## what speculative decoding gains
+	@$(BIN)/python -m tests.bench.speculate $(BENCH_ARGS)
 
 bench-engine: $(VENV)/.bench  ## our engine beside a llama-server; BENCH_ARGS=--quick is faster
 	@$(BIN)/python tests/bench/engine_bench.py $(BENCH_ARGS)
@@ -89,4 +92,4 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel fuzz bench bench-cli bench-decode bench-engine bench-fix demo-matrix clean
+.PHONY: help demo test check fix golden wheel fuzz bench bench-cli bench-decode bench-speculate bench-engine bench-fix demo-matrix clean

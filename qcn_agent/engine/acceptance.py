@@ -13,8 +13,9 @@ from qcn_agent.engine.drafts import LONGEST_MATCH, SHORTEST_MATCH
 
 _PRIOR, _PRIOR_WEIGHT = 0.7, 3.0  # guesses
 _MEMORY = 0.95  # of what was seen, at each new call
-_LEAST_PAUSE, _LONGEST_PAUSE = 16, 1024  # drafts
-_MARGIN = 1.05  # a gain below the error of the estimates is none
+_LEAST_REST, _LONGEST_REST = 2, 64  # tokens
+_PROBE_EVERY = 8  # refusals
+_MARGIN = 1.1  # a gain below the error of the estimates is none
 
 
 class Acceptance:
@@ -44,29 +45,36 @@ class Gauge:
         self._times = times
         self._rolls_back = rolls_back  # a recurrent state can't be cut
         self._num_refused = 0
-        self._pause = _LEAST_PAUSE
+        self._rest = _LEAST_REST
+        self._num_to_rest = 0
+
+    def is_resting(self) -> bool:
+        """Whether not to look for a draft at this token: after one that did not pay, ever longer while none does."""
+        self._num_to_rest -= 1
+        return self._num_to_rest >= 0
 
     def num_worthwhile(self, num_unread: int, num_drafted: int, num_matched: int, limit_s: float) -> int:
         """How many of `num_drafted` guesses to verify in a call that has `num_unread` tokens to read anyway.
 
-        0: none. No call longer than `limit_s` is chosen. After some refusals in a row a short draft is tried against
-        the estimate, so that it can be corrected; ever fewer of them while that holds.
+        0: none. No call longer than `limit_s` is chosen. Instead of each eighth refusal in a row a short draft is tried
+        against the estimate, so that it can be corrected.
         """
         rate = self._acceptance.rate(num_matched)
         sizes = [size for size in _sizes(num_drafted) if self._call_s(num_unread + size) <= limit_s]
         gain, best = max(((self._gain(num_unread, size, rate), size) for size in sizes), default=(0.0, 0))
         if gain > 0:
-            self._pause = _LEAST_PAUSE
+            self._num_refused, self._rest = 0, _LEAST_REST
             return best
+        self._num_to_rest, self._rest = self._rest, min(2 * self._rest, _LONGEST_REST)
         self._num_refused += bool(sizes)
-        if self._num_refused < self._pause:
+        if self._num_refused < _PROBE_EVERY:
             return 0
-        self._num_refused, self._pause = 0, min(2 * self._pause, _LONGEST_PAUSE)
-        return min(sizes)
+        self._num_refused = 0
+        return min(sizes, default=0)
 
     def _call_s(self, num_tokens: int) -> float:
         if num_tokens == 1:
-            return self._times.decode_step_s
+            return self._times.typical_step_s()
         return self._times.call_s(num_tokens) or float("inf")
 
     def _gain(self, num_unread: int, num_drafted: int, rate: float) -> float:

@@ -12,6 +12,7 @@ from statistics import median
 from qcn_agent.config import SchedulerConfig
 
 _SAMPLES = 5  # calls of about one size; their median ignores a hiccup
+_STEPS = 15  # of the decode loop; their median, too
 _WEIGHT = 0.1  # of the newest decode call
 _SMALLEST_CHUNK = 16
 _KNEE_COST = 1.5  # times the least time per token
@@ -24,6 +25,7 @@ class CallTimes:
     def __init__(self, n_batch: int) -> None:
         self.n_batch = n_batch
         self.decode_step_s = 0.0  # one call of the decode loop; 0: none yet
+        self._steps: deque[float] = deque(maxlen=_STEPS)
         self._samples: dict[int, deque[tuple[int, float]]] = {}  # by size, in powers of two
         self._points: list[tuple[float, float]] = []  # (tokens, seconds): the medians of the samples, ascending
         self._sizes: list[tuple[int, float]] = []  # (tokens, expected seconds) of the chunks to choose from
@@ -48,6 +50,11 @@ class CallTimes:
     def add_decode(self, seconds: float) -> None:
         """Record a step of the decode loop."""
         self.decode_step_s += (_WEIGHT if self.decode_step_s else 1.0) * (seconds - self.decode_step_s)
+        self._steps.append(seconds)
+
+    def typical_step_s(self) -> float:
+        """The median of recent steps of the decode loop, comparable with `call_s`; 0 before the first."""
+        return median(self._steps) if self._steps else 0.0
 
     def call_s(self, num_tokens: int) -> float | None:
         """Expected seconds of a prefill call. None before the first one."""

@@ -17,6 +17,7 @@ _WANTED_MATCH = 5  # among matches so long the latest is taken
 LONGEST_MATCH = 16  # longer ones are not told apart
 _MAX_CANDIDATES = 32  # latest ones of a frequent beginning
 _BITS = 21  # of a token in a key of three
+_KEY = (1 << _BITS * SHORTEST_MATCH) - 1
 _FIRST_TAIL = 256
 _OFFSETS = np.arange(SHORTEST_MATCH, LONGEST_MATCH)
 
@@ -53,12 +54,14 @@ class PromptLookup:
         if end > len(self._tokens):
             self._grow(end)
         self._tokens[begin:end] = tokens
-        for shift in range(SHORTEST_MATCH):  # a loop over three
-            source = self._tokens[max(begin - shift, 0) : max(end - shift, 0)].astype(np.int64)
-            self._keys[end - len(source) : end] |= source << (_BITS * shift)
+        if len(tokens) == 1 and begin:  # the decode loop
+            self._keys[begin] = ((int(self._keys[begin - 1]) << _BITS) & _KEY) | int(tokens[0])
+        else:
+            for shift in range(SHORTEST_MATCH):
+                source = self._tokens[max(begin - shift, 0) : max(end - shift, 0)].astype(np.int64)
+                self._keys[end - len(source) : end] |= source << (_BITS * shift)
         self._length = end
-        if end - len(self._sorted) > max(_FIRST_TAIL, end // 16):
-            self._sort()
+        self._sort_if_due()
 
     def propose(self, max_tokens: int) -> Draft | None:
         """Up to `max_tokens` (1 or more) that followed the latest occurrence of the longest of 5, 4 or 3 last tokens.
@@ -94,7 +97,9 @@ class PromptLookup:
         num_more: Positions = np.logical_and.accumulate(same, axis=1).sum(axis=1)
         return SHORTEST_MATCH + num_more
 
-    def _sort(self) -> None:
+    def _sort_if_due(self) -> None:
+        if self._length - len(self._sorted) <= max(_FIRST_TAIL, self._length // 16):
+            return
         self._order = np.argsort(self._keys[: self._length], kind="stable")
         self._sorted = self._keys[self._order]
 

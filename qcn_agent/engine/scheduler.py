@@ -355,11 +355,11 @@ class Scheduler:
         done = self._speculator.decode(sequence, self._quantum_s())
         if done is None:
             return False
+        if done.is_end and not self._inbox:
+            self._speculator.read_again(sequence)
         if done.error is not None:
             self._roster.retire(sequence, done.error)
         elif done.reason is not None:
-            if not self._inbox:
-                self._speculator.read_again(sequence)
             self._roster.finish(sequence, done.reason)
         return True
 

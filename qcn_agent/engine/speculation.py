@@ -35,6 +35,11 @@ class Round:
     reason: EndReason | None
     error: QcnError | None
 
+    @property
+    def is_end(self) -> bool:
+        """Whether it does."""
+        return self.reason is not None or self.error is not None
+
 
 @dataclass
 class _Text:
@@ -120,21 +125,23 @@ class Speculator:
         room = min(MAX_DRAFT, self._backend.n_outputs - 1, self._backend.n_batch - num_unread, num_left - 1)
         if room < 1 or sequence.num_failures:
             return None
-        text = self._follow(sequence)
+        text = self._text_of(sequence)
+        if text.gauge.is_resting():
+            return None
+        num_known = len(text.lookup) - len(sequence.request.prompt)
+        text.lookup.extend(np.array(sequence.tokens[num_known:], np.int32))
         draft = text.lookup.propose(room)
         if draft is None:
             return None
         size = text.gauge.num_worthwhile(num_unread, room, draft.num_matched, limit_s)
         return Draft(draft.tokens[:size], draft.num_matched) if size else None
 
-    def _follow(self, sequence: Sequence) -> _Text:
-        """The text so far, indexed."""
+    def _text_of(self, sequence: Sequence) -> _Text:
+        """Its prompt, indexed."""
         text = self._text
         if text is None or text.sequence is not sequence:
             gauge = Gauge(self._acceptance, self._times, rolls_back=self._backend.needs_snapshots)
             text = self._text = _Text(sequence, PromptLookup(sequence.request.prompt), gauge)
-        num_known = len(text.lookup) - len(sequence.request.prompt)
-        text.lookup.extend(np.array(sequence.tokens[num_known:], np.int32))
         return text
 
     def _draw_along(self, sequence: Sequence, read: IntArray, row: int) -> EndReason | None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from qcn_agent.engine.acceptance import Acceptance, Gauge
@@ -53,8 +54,8 @@ def test_the_rate_forgets() -> None:
 
 @pytest.mark.parametrize(
     ("num_accepted", "token_ms", "expected"),
-    [(15, 0.1, 15), (15, 9.9, 0), (0, 0.1, 0), (2, 1.0, 3), (2, 5.0, 0), (10, 2.0, 7)],
-    ids=["sure and cheap", "as dear as steps", "always wrong", "half right", "half right, dear", "mostly right"],
+    [(15, 0.1, 15), (15, 9.9, 0), (0, 0.1, 0), (2, 2.0, 3), (2, 6.0, 0), (10, 5.0, 7)],
+    ids=["sure and cheap", "as dear as steps", "always wrong", "the first right", "that, dear", "mostly right"],
 )
 def test_as_much_is_verified_as_pays(num_accepted: int, token_ms: float, expected: int) -> None:
     """The longer draft where it is likely right or cheap, a part of it or nothing elsewhere."""
@@ -84,21 +85,29 @@ def test_before_the_first_prefill_nothing_is_known_and_nothing_drafted() -> None
     assert _ask(Gauge(_seen(15), times, rolls_back=False), limit_s=60.0) == 0
 
 
-def test_probes_become_rare_while_nothing_pays() -> None:
-    """A quarter of the draft after 16 refusals, then after 32, at last after each 1024; it starts over once it pays."""
+def test_nothing_is_looked_up_for_ever_longer_while_nothing_pays() -> None:
+    """2, 4, 8 .. 64 tokens after each refusal; a draft that pays ends that."""
     acceptance = _seen(0)
     gauge = Gauge(acceptance, _times(step_ms=10, token_ms=1), rolls_back=True)
-    asked = [_ask(gauge) for _ in range(5000)]
-    probes = [index + 1 for index, size in enumerate(asked) if size]
-    assert set(asked) == {0, 3}
-    assert probes == [16, 48, 112, 240, 496, 1008, 2032, 3056, 4080]
+    looked = []
+    for token in range(300):
+        if not gauge.is_resting():
+            looked.append(token)
+            _ask(gauge)
+    assert np.diff(looked).tolist() == [3, 5, 9, 17, 33, 65, 65, 65]
     for _ in range(20):
         acceptance.record(5, 15, 15)
     assert _ask(gauge) == 15
     for _ in range(200):
         acceptance.record(5, 15, 0)
-    fresh = [_ask(gauge) for _ in range(16)]
-    assert fresh[-1] == 3 or 3 in fresh
+    assert _ask(gauge) == 0
+    assert [gauge.is_resting() for _ in range(3)] == [True, True, False]
+
+
+def test_each_eighth_refusal_is_a_probe() -> None:
+    """A quarter of the draft, so that a wrong estimate is corrected."""
+    gauge = Gauge(_seen(0), _times(step_ms=10, token_ms=1), rolls_back=True)
+    assert [_ask(gauge) for _ in range(24)] == [*[0] * 7, 3] * 3
 
 
 def test_a_draft_of_one_token_is_enough() -> None:

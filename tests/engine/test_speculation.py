@@ -261,7 +261,8 @@ def test_an_error_inside_a_draft_is_that_of_single_steps(make_desk: Callable[...
         assert len(sequence.tokens) == 40
         path = np.concatenate([copying(desk).prompt, np.array(sequence.tokens, np.int32)])
         assert _ledger(desk).tolist() == path[: len(_ledger(desk))].tolist()
-        assert desk.run(copying(desk, prompt=path, max_new_tokens=20))[0].usage.num_reused_tokens >= 50
+        longer = np.append(path, path[:1])
+        assert desk.run(copying(desk, prompt=longer, max_new_tokens=20))[0].usage.num_reused_tokens >= 69
 
 
 def test_nothing_is_drafted_for_two(make_desk: Callable[..., Desk], copying: RequestFor) -> None:

@@ -68,7 +68,7 @@ class CallLog:
 
 
 class Desk:
-    """Submit requests, make steps, look at what happened. Unless told otherwise a call makes one token of each answer."""
+    """Submit requests, make steps, look at what happened. By default a call makes one token of each answer."""
 
     def __init__(
         self,
