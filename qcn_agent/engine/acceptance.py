@@ -82,7 +82,7 @@ class Gauge:
         all_right = rate**num_drafted
         expected = num_drafted if rate == 1 else rate * (1 - all_right) / (1 - rate)
         step_s = self._call_s(1)
-        spent_s = self._call_s(num_unread + num_drafted)
+        spent_s = self._call_s(num_unread + num_drafted) + self._times.switch_s()
         if self._rolls_back and all_right < 1:
             right_before_wrong = (expected - num_drafted * all_right) / (1 - all_right)
             again = num_unread + right_before_wrong + 1

@@ -70,6 +70,15 @@ def test_a_state_that_goes_back_costs_more() -> None:
     assert _ask(Gauge(acceptance, times, rolls_back=True)) == 0
 
 
+def test_going_back_to_single_steps_has_its_price() -> None:
+    """Where the step after a larger call takes long, a short draft saves less than that."""
+    times = _times(step_ms=10, token_ms=1)
+    assert Gauge(_seen(15), times, rolls_back=False).num_worthwhile(1, 3, 5, math.inf) == 3
+    times.add_prefill(8, 0.017)
+    times.add_decode(0.1)
+    assert Gauge(_seen(15), times, rolls_back=False).num_worthwhile(1, 3, 5, math.inf) == 0
+
+
 def test_no_call_is_longer_than_the_limit() -> None:
     """A part that fits, or nothing."""
     gauge = Gauge(_seen(15), _times(step_ms=10, token_ms=1), rolls_back=True)
