@@ -38,7 +38,7 @@ class Acceptance:
 
 
 class Gauge:
-    """Decides for one generation how much of a draft is verified, and tries again later where it does not pay."""
+    """Decides how much of a draft is verified, and tries again later where it does not pay."""
 
     def __init__(self, acceptance: Acceptance, times: CallTimes, *, rolls_back: bool) -> None:
         self._acceptance = acceptance

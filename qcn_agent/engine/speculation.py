@@ -47,7 +47,6 @@ class _Text:
 
     sequence: Sequence
     lookup: PromptLookup
-    gauge: Gauge
 
 
 class Speculator:
@@ -69,6 +68,7 @@ class Speculator:
         self._times = times
         self._clock = clock
         self._acceptance = Acceptance()
+        self._gauge = Gauge(self._acceptance, times, rolls_back=backend.needs_snapshots)
         self._text: _Text | None = None
 
     def decode(self, sequence: Sequence, limit_s: float) -> Round | None:
@@ -123,25 +123,22 @@ class Speculator:
         num_unread = len(sequence.unread)
         num_left = sequence.request.max_new_tokens - len(sequence.tokens)
         room = min(MAX_DRAFT, self._backend.n_outputs - 1, self._backend.n_batch - num_unread, num_left - 1)
-        if room < 1 or sequence.num_failures:
+        if room < 1 or sequence.num_failures or self._gauge.is_resting():
             return None
         text = self._text_of(sequence)
-        if text.gauge.is_resting():
-            return None
         num_known = len(text.lookup) - len(sequence.request.prompt)
         text.lookup.extend(np.array(sequence.tokens[num_known:], np.int32))
         draft = text.lookup.propose(room)
         if draft is None:
             return None
-        size = text.gauge.num_worthwhile(num_unread, room, draft.num_matched, limit_s)
+        size = self._gauge.num_worthwhile(num_unread, room, draft.num_matched, limit_s)
         return Draft(draft.tokens[:size], draft.num_matched) if size else None
 
     def _text_of(self, sequence: Sequence) -> _Text:
         """Its prompt, indexed."""
         text = self._text
         if text is None or text.sequence is not sequence:
-            gauge = Gauge(self._acceptance, self._times, rolls_back=self._backend.needs_snapshots)
-            text = self._text = _Text(sequence, PromptLookup(sequence.request.prompt), gauge)
+            text = self._text = _Text(sequence, PromptLookup(sequence.request.prompt))
         return text
 
     def _draw_along(self, sequence: Sequence, read: IntArray, row: int) -> EndReason | None:
