@@ -42,13 +42,16 @@ fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 soak: $(VENV)/.dev  ## half an hour of mixed load; SOAK_ARGS='--minutes 5 --requests 1000' is shorter
 	@$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
 
-bench: bench-cli bench-decode bench-fix bench-engine  ## all benchmarks
+bench: bench-cli bench-decode bench-speculate bench-fix bench-engine  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
 	@$(BIN)/python tests/bench/cli_start.py
 
 bench-decode: $(VENV)/.dev  ## what our decode loop adds to a bare one
 	@$(BIN)/python tests/bench/decode_loop.py
+
+bench-speculate: $(VENV)/.dev  ## what speculative decoding gains
+	@$(BIN)/python -m tests.bench.speculate $(BENCH_ARGS)
 
 bench-engine: $(VENV)/.bench  ## our engine beside a llama-server; BENCH_ARGS=--quick is faster
 	@$(BIN)/python tests/bench/engine_bench.py $(BENCH_ARGS)
@@ -92,4 +95,4 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-engine bench-fix demo-matrix clean
+.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-fix demo-matrix clean

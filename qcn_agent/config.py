@@ -90,6 +90,7 @@ class SchedulerConfig:
     abort_ms: float = _key(
         100.0, "a completion cuts short a prefill call expected to take longer (CPU only); 0: never", low=0, high=60_000
     )
+    speculate: str = _key("off", "guess several tokens where the answer copies earlier text", choices=("auto", "off"))
 
 
 @dataclass(frozen=True)

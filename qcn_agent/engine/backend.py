@@ -69,13 +69,13 @@ class AbortFlag:
 class Run(NamedTuple):
     """One sequence's part of a call: `tokens` (1 or more, int32) at `position`, the length of the sequence.
 
-    With `want_logits` the logits after its last token can be read and sampled until the next call.
+    The logits after its last `num_logits` tokens can be read and sampled until the next call.
     """
 
     seq_id: int
     tokens: IntArray
     position: int
-    want_logits: bool = False
+    num_logits: int = 0
 
 
 class Sampler(Protocol):
@@ -115,6 +115,7 @@ class Backend(Protocol):
     n_ctx: int  # KV cells, shared by all sequences
     n_batch: int  # most tokens of one decode call
     n_seq_max: int
+    n_outputs: int  # most tokens of one call that logits can be had of
     can_abort: bool  # a call can be cut short: something of the model is computed on the CPU
     needs_snapshots: bool  # recurrent or hybrid: a sequence can't be cut back without a saved state
     full_copies: bool  # snapshots copy whole sequences, because the cheap ones failed the self-test

@@ -12,6 +12,7 @@ from statistics import median
 from qcn_agent.config import SchedulerConfig
 
 _SAMPLES = 5  # calls of about one size; their median ignores a hiccup
+_STEPS = 15  # of the decode loop; their median, too
 _WEIGHT = 0.1  # of the newest decode call
 _SMALLEST_CHUNK = 16
 _KNEE_COST = 1.5  # times the least time per token
@@ -24,6 +25,9 @@ class CallTimes:
     def __init__(self, n_batch: int) -> None:
         self.n_batch = n_batch
         self.decode_step_s = 0.0  # one call of the decode loop; 0: none yet
+        self._steps: deque[float] = deque(maxlen=_STEPS)
+        self._switches: deque[float] = deque(maxlen=_STEPS)  # what a step after a larger call took longer
+        self._has_switched = False
         self._samples: dict[int, deque[tuple[int, float]]] = {}  # by size, in powers of two
         self._points: list[tuple[float, float]] = []  # (tokens, seconds): the medians of the samples, ascending
         self._sizes: list[tuple[int, float]] = []  # (tokens, expected seconds) of the chunks to choose from
@@ -35,7 +39,8 @@ class CallTimes:
         return self._knee
 
     def add_prefill(self, num_tokens: int, seconds: float) -> None:
-        """Record a prefill call."""
+        """Record a call of several tokens."""
+        self._has_switched = True
         samples = self._samples.setdefault((num_tokens - 1).bit_length(), deque(maxlen=_SAMPLES))
         samples.append((num_tokens, seconds))
         self._points = sorted(
@@ -48,6 +53,19 @@ class CallTimes:
     def add_decode(self, seconds: float) -> None:
         """Record a step of the decode loop."""
         self.decode_step_s += (_WEIGHT if self.decode_step_s else 1.0) * (seconds - self.decode_step_s)
+        if self._has_switched and self._steps:
+            self._switches.append(max(0.0, seconds - self.typical_step_s()))
+        else:
+            self._steps.append(seconds)
+        self._has_switched = False
+
+    def typical_step_s(self) -> float:
+        """The median of recent steps of the decode loop that followed another one; 0 before the first."""
+        return median(self._steps) if self._steps else 0.0
+
+    def switch_s(self) -> float:
+        """What a step costs more after a call of several tokens: llama.cpp builds its graph anew."""
+        return median(self._switches) if self._switches else 0.0
 
     def call_s(self, num_tokens: int) -> float | None:
         """Expected seconds of a prefill call. None before the first one."""

@@ -85,13 +85,17 @@ class GenerationRequest:
 class Usage:
     """What one request cost. prompt = reused + evaluated prompt tokens; times in milliseconds.
 
-    What an abort, a failed call or a suspension made the engine read again counts as evaluated again.
+    What an abort, a failed call or a suspension made the engine read again counts as evaluated again. Drafts count as
+    evaluated when they were accepted; what a rejected one made the engine read again counts as repeated only.
     """
 
     num_prompt_tokens: int = 0
     num_reused_tokens: int = 0
     num_evaluated_tokens: int = 0  # prompt tokens decoded now, and generated tokens fed back
     num_generated_tokens: int = 0
+    num_drafted_tokens: int = 0  # guessed and verified, by speculative decoding
+    num_accepted_tokens: int = 0  # of these
+    num_repeated_tokens: int = 0  # decoded a second time because a draft after them was wrong
     steps_waited: int = 0  # calls of the model that served other classes only, while this one waited
     queue_ms: float = 0.0  # until it was given a place in the cache
     prefill_ms: float = 0.0

@@ -23,6 +23,7 @@ from qcn_agent.engine.sampling import SamplingSettings
 from qcn_agent.errors import ConfigError, EngineError, ModelError
 
 _KV_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
+_MIN_OUTPUTS = 16
 
 
 def num_sequences(config: ModelConfig) -> int:
@@ -32,6 +33,11 @@ def num_sequences(config: ModelConfig) -> int:
     if wanted > limit:
         raise ConfigError(f"model.max_states: {wanted - 1} is over {limit - 1}")
     return wanted
+
+
+def _num_outputs(config: ModelConfig) -> int:
+    """Fewer than sequences would be an assertion; the others are for drafts."""
+    return max(num_sequences(config), _MIN_OUTPUTS)
 
 
 def computes_on_cpu(config: ModelConfig) -> bool:
@@ -47,7 +53,8 @@ class LlamaBackend:
         self._model = model
         self._context = _create_context(model, config)
         self._memory = api.llama_get_memory(self._context)
-        self._batch = Batch(api.llama_n_batch(self._context), api.llama_n_seq_max(self._context))
+        self.n_outputs = _num_outputs(config)
+        self._batch = Batch(api.llama_n_batch(self._context), api.llama_n_seq_max(self._context), self.n_outputs)
         self.n_vocab: int = model.vocab.n_tokens
         self.n_ctx: int = api.llama_n_ctx(self._context)
         self.n_batch: int = api.llama_n_batch(self._context)
@@ -225,7 +232,7 @@ def _create_context(model: LlamaModel, config: ModelConfig) -> Any:
     params = api.llama_context_default_params()
     params.n_ctx = context_length(config, model.n_ctx_train)
     params.n_batch = params.n_ubatch = min(config.n_ubatch, params.n_ctx)
-    params.n_seq_max = params.n_outputs_max = num_sequences(config)  # fewer outputs than sequences would assert
+    params.n_seq_max, params.n_outputs_max = num_sequences(config), _num_outputs(config)
     params.n_threads = params.n_threads_batch = num_threads(config, model.num_bytes)
     params.type_k = params.type_v = getattr(api, _KV_TYPES[config.kv_type])
     params.flash_attn_type = int(config.flash_attention)

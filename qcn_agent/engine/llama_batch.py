@@ -14,11 +14,14 @@ from qcn_agent.errors import EngineError
 class Batch:
     """A llama_batch over numpy arrays, for up to `capacity` tokens of sequences 0 .. `n_seq_max` - 1.
 
+    Logits are had of at most `n_outputs` tokens.
+
     The id of a sequence is read through a pointer; cell i of `_id` holds i, so a pointer into it names a sequence.
     """
 
-    def __init__(self, capacity: int, n_seq_max: int) -> None:
+    def __init__(self, capacity: int, n_seq_max: int, n_outputs: int) -> None:
         self._capacity = capacity
+        self._n_outputs = n_outputs
         self._token = np.zeros(capacity, np.int32)
         self._position = np.zeros(capacity, np.int32)
         self._steps = np.arange(capacity, dtype=np.int32)
@@ -44,12 +47,12 @@ class Batch:
         return batch
 
     def fill(self, runs: Sequence[Run]) -> Any:
-        """The struct for one call; valid until the next one. Raises EngineError for an impossible number of tokens."""
+        """The struct for one call; valid until the next one. Raises EngineError for impossible numbers."""
         for index in self._marked:
             self._wanted[index] = 0
         self._marked.clear()
         end = 0
-        for seq_id, tokens, position, want_logits in runs:
+        for seq_id, tokens, position, num_logits in runs:
             begin, end = end, end + len(tokens)
             if not begin < end <= self._capacity:
                 raise EngineError(f"a call of {end} tokens; 1 .. {self._capacity} are possible")
@@ -60,10 +63,12 @@ class Batch:
                 self._ids[begin:end] = self._id_address + 4 * seq_id
                 self._token[begin:end] = tokens
                 np.add(self._steps[: end - begin], position, out=self._position[begin:end])
-            if want_logits:
-                self._wanted[end - 1] = 1
-                self._marked.append(end - 1)
+            for index in range(end - num_logits, end):
+                self._wanted[index] = 1
+                self._marked.append(index)
         if not end:
             raise EngineError("a call without tokens")
+        if len(self._marked) > self._n_outputs:
+            raise EngineError(f"logits of {len(self._marked)} tokens; {self._n_outputs} are possible")
         self._struct.n_tokens = end
         return self._struct

@@ -13,25 +13,24 @@ from collections.abc import Callable, Iterable, Mapping
 from qcn_agent.config import SchedulerConfig
 from qcn_agent.engine.backend import AbortedError, AbortFlag, Backend, DecodeError
 from qcn_agent.engine.deadline import Admission, CallTimes, quantum_s
-from qcn_agent.engine.generator import GenerationRequest, Priority, TokenLogprob
+from qcn_agent.engine.drawing import Drawing, Drawn
+from qcn_agent.engine.generator import GenerationRequest, Priority
 from qcn_agent.engine.policy import WINDOW_S, Turn, Turns
 from qcn_agent.engine.roster import Roster, session_of
-from qcn_agent.engine.sequence import Sequence, SequenceState
+from qcn_agent.engine.sequence import Sequence, SequenceState, fairness
 from qcn_agent.engine.session import SessionManager, Step
+from qcn_agent.engine.speculation import Speculator
 from qcn_agent.engine.stats import EngineStats
-from qcn_agent.errors import ContextFullError, EngineError, QcnError
+from qcn_agent.engine.upkeep import Upkeep
+from qcn_agent.errors import ContextFullError, EngineError
 
 logger = logging.getLogger(__name__)
 
-_IDLE_BUDGET_S = 0.01
-_UPKEEP_STEPS = 64
-_CHECK_EVERY_S = 30.0  # it looks at every node
 _MAX_ABORTS = 2  # of one chunk; then it runs to its end
 _DEFAULTS = SchedulerConfig()
 
 Members = tuple[Sequence, ...]
 OnEnter = Callable[[Iterable[GenerationRequest]], None]
-Drawn = list[tuple[Sequence, int, TokenLogprob | None]]
 
 
 class Scheduler:
@@ -54,6 +53,8 @@ class Scheduler:
         self._clock = clock
         self._on_enter = on_enter
         self._roster = Roster(backend, sessions, metadata, self.stats, clock)
+        self._drawing = Drawing(backend, self._roster, self.stats)
+        self._speculator = Speculator(backend, sessions, self._drawing, self.stats, self.times, clock)
         self._turns = Turns(config.min_share)
         self._admission = Admission()
         self._inbox: deque[Sequence | str] = deque()  # generations, and names of sessions to be forgotten
@@ -64,8 +65,7 @@ class Scheduler:
         self._completion_at = float("-inf")  # when the latest completion arrived
         self._urgent = AbortFlag()
         self._is_abortable = False  # the call under way polls it
-        self._has_idle_work = True
-        self._checked_at = float("-inf")
+        self._upkeep = Upkeep(sessions, clock)
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="qcn-engine", daemon=True)
@@ -111,16 +111,16 @@ class Scheduler:
         begin = self._clock()
         drawn = self._run(members)
         self._account(members, begin)
-        self._postprocess(drawn)
+        self._drawing.finish(drawn)
         return True
 
     def _loop(self) -> None:
         while self._wait_for_work():
             try:
                 if not self.step():
-                    self._rest()
-                elif self.stats.num_steps % _UPKEEP_STEPS == 0 and Turn.COMPLETION not in self._served:
-                    self._sessions.idle_work(0.0)  # one piece, or a busy day would never be saved
+                    self._upkeep.rest()
+                elif Turn.COMPLETION not in self._served:
+                    self._upkeep.after(self.stats.num_steps)
             except Exception as error:  # the border of the thread: one bad request must not end it
                 logger.exception("the engine failed in an unexpected way")
                 self._blame(EngineError(f"internal error: {error!r}", hint="please report this"))
@@ -129,18 +129,11 @@ class Scheduler:
 
     def _wait_for_work(self) -> bool:
         if self._roster.running and not self._closing:
-            self._has_idle_work = True  # when it is done
+            self._upkeep.is_due = True  # when it is done
             return True
         with self._wake:
-            self._wake.wait_for(lambda: self._closing or self.queue_length or self._has_idle_work)
+            self._wake.wait_for(lambda: self._closing or self.queue_length or self._upkeep.is_due)
             return not self._closing
-
-    def _rest(self) -> None:
-        """Nobody waits."""
-        self._has_idle_work = self._sessions.idle_work(_IDLE_BUDGET_S)
-        if not self._has_idle_work and self._clock() - self._checked_at > _CHECK_EVERY_S:
-            self._sessions.check_integrity()
-            self._checked_at = self._clock()
 
     def _schedule(self) -> Members:
         """Who takes part in the next call."""
@@ -148,8 +141,7 @@ class Scheduler:
         if self._inbox:
             self._take_in()
         self._put_away()
-        if self._drops:
-            self._drop_unused()
+        self._drop_unused()
         if self._roster.waiting:
             self._admit()
         self._enter(self._choose())
@@ -194,6 +186,8 @@ class Scheduler:
                 self._roster.finish(sequence, "deadline")
 
     def _drop_unused(self) -> None:
+        if not self._drops:
+            return
         unused = self._drops - {sequence.request.session for sequence in self._roster.live}
         for name in unused:
             self._sessions.drop(name)
@@ -229,7 +223,7 @@ class Scheduler:
                 groups.setdefault(sequence.turn, []).append(sequence)
         may_wait = not any(s.steps_waited and s.turn is Turn.COMPLETION for s in self._roster.live)
         chosen = self._turns.choose(groups, completions_may_wait=may_wait)
-        first = min(groups[chosen], key=_fairness)
+        first = min(groups[chosen], key=fairness)
         if first.state is SequenceState.WAITING:
             return (first,) if self._start(first) else self._choose()
         if first.state is SequenceState.PREFILL:
@@ -252,9 +246,11 @@ class Scheduler:
 
     def _quantum(self) -> int:
         """Tokens of one call of a long prefill, as things are now."""
+        return self.times.chunk(self._quantum_s())
+
+    def _quantum_s(self) -> float:
         idle_s, owed_s = self._clock() - self._completion_at, self._turns.owed_s
-        is_shared = len(self._roster.live) > 1
-        return self.times.chunk(quantum_s(self._config, idle_s=idle_s, owed_s=owed_s, is_shared=is_shared))
+        return quantum_s(self._config, idle_s=idle_s, owed_s=owed_s, is_shared=len(self._roster.live) > 1)
 
     def _run(self, members: Members) -> Drawn:
         """One call of the model. The tokens that were drawn after it."""
@@ -304,7 +300,7 @@ class Scheduler:
     def _begin_decode(self, sequence: Sequence) -> Drawn:
         sequence.state = SequenceState.DECODE
         sequence.decode_at = sequence.decode_at or self._clock()
-        drawn = self._draw(sequence, -1)
+        drawn = self._drawing.draw_or_retire(sequence, -1)
         sequence.kept_logits = None
         return drawn
 
@@ -331,29 +327,47 @@ class Scheduler:
         return 0 < self._config.abort_ms <= expected_ms and self._turns.owed_s <= 0
 
     def _decode(self, members: Members) -> Drawn:
-        """Feed the latest token of each back, and draw its next one."""
-        started = self._clock()
+        """Feed what was drawn of each back, and draw its next token."""
         self._is_abortable = False
         self._backend.abort_when(None)
-        self._sessions.extend([Step(session_of(sequence), sequence.latest, True) for sequence in members])
+        if self._may_speculate(members) and self._speculate(members[0]):
+            return []
+        started = self._clock()
+        steps = [Step(session_of(sequence), sequence.unread, 1) for sequence in members]
+        self._sessions.extend(steps)
         drawn: Drawn = []
-        for row, sequence in enumerate(members):
-            self._count_evaluated(sequence, 1)
-            drawn += self._draw(sequence, row)
+        row = -1
+        for sequence, step in zip(members, steps, strict=True):
+            row += len(step.tokens)
+            self._count_evaluated(sequence, 1, num_repeated=len(step.tokens) - 1)
+            drawn += self._drawing.draw_or_retire(sequence, row)
         seconds = self._clock() - started
         self.stats.decode.add(len(members), seconds)
-        self.times.add_decode(seconds)
+        if row == len(members) - 1:
+            self.times.add_decode(seconds)
+        elif len(members) == 1:
+            self.times.add_prefill(row + 1, seconds)
         return drawn
 
-    def _draw(self, sequence: Sequence, row: int) -> Drawn:
-        """The next token of a generation; none when its own sampler fails."""
-        assert sequence.sampler is not None  # noqa: S101 - made when it was started
-        try:
-            token = sequence.sampler.sample(sequence.num_cached_tokens, row, sequence.kept_logits)
-            return [(sequence, token, sequence.sampler.logprob(token, row))]
-        except QcnError as error:
-            self._roster.retire(sequence, error)
-            return []
+    def _may_speculate(self, members: Members) -> bool:
+        """For one answer alone, while no other completion is there, with states that are cheap to keep."""
+        if len(members) > 1 or self._inbox or self._config.speculate == "off" or self._backend.full_copies:
+            return False
+        others = [other for other in self._roster.live if other is not members[0]]
+        return not any(_is_completion(other) or other.state is SequenceState.DECODE for other in others)
+
+    def _speculate(self, sequence: Sequence) -> bool:
+        """Whether a draft was verified: in a call like any other, which nobody waits longer for than for a quantum."""
+        done = self._speculator.decode(sequence, self._quantum_s())
+        if done is None:
+            return False
+        if done.is_end and not self._inbox:
+            self._speculator.read_again(sequence)
+        if done.error is not None:
+            self._roster.retire(sequence, done.error)
+        elif done.reason is not None:
+            self._roster.finish(sequence, done.reason)
+        return True
 
     def _account(self, members: Members, begin: float) -> None:
         """Who was served, who waited, who owes whom."""
@@ -370,18 +384,10 @@ class Scheduler:
             sequence.steps_waited += sequence.turn not in self._served
         self._turns.ran(self._served, {sequence.turn for sequence in others}, seconds)
 
-    def _postprocess(self, drawn: Drawn) -> None:
-        """Send what was drawn, and end the generations that end there."""
-        for sequence, token, logprob in drawn:
-            self.stats.num_generated_tokens += 1
-            stopped = sequence.append(token, self._backend.piece(token, special=False), logprob)
-            stopped = stopped or self._backend.is_end(token)
-            if stopped or len(sequence.tokens) >= sequence.request.max_new_tokens:
-                self._roster.finish(sequence, "stop" if stopped else "length")
-
-    def _count_evaluated(self, sequence: Sequence, num_tokens: int) -> None:
-        sequence.num_evaluated_tokens += num_tokens
-        self.stats.num_evaluated_tokens += num_tokens
+    def _count_evaluated(self, sequence: Sequence, num_tokens: int, num_repeated: int = 0) -> None:
+        for counts in (sequence, self.stats):
+            counts.num_evaluated_tokens += num_tokens
+            counts.num_repeated_tokens += num_repeated
 
     def _blame(self, error: EngineError) -> None:
         """After an unforeseen error end those that had part in the step, their sessions forgotten."""
@@ -392,8 +398,3 @@ class Scheduler:
 
 def _is_completion(item: Sequence | str) -> bool:
     return isinstance(item, Sequence) and item.request.priority is Priority.COMPLETION
-
-
-def _fairness(sequence: Sequence) -> tuple[bool, int, float]:
-    """Sort key within a class: prompts before tokens, then who was served longest ago."""
-    return sequence.state is SequenceState.DECODE, sequence.served_at, sequence.submitted_at

@@ -52,6 +52,9 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     num_reused_tokens: int = 0
     num_evaluated_tokens: int = 0
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
+    num_repeated_tokens: int = 0
     steps_waited: int = 0
     num_aborts: int = 0  # of the chunk it is at
     num_failures: int = 0
@@ -70,7 +73,8 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.path: IntArray = self.request.prompt  # to be in the cache before the next token is drawn
-        self.latest = np.empty(1, np.int32)  # the token drawn last, ready to be fed back
+        self._latest = np.empty(1, np.int32)  # the token drawn last
+        self.unread: IntArray = self._latest  # drawn, and to be fed back; the latest token is its last
         self.submitted_at = self.submitted_at or self.clock()
         deadline_ms = self.request.deadline_ms
         self.expires_at = math.inf if deadline_ms is None else self.submitted_at + deadline_ms / 1e3
@@ -84,6 +88,11 @@ class Sequence:
     def num_cached_tokens(self) -> int:
         """How much of its path is in the cache."""
         return 0 if self.session is None else len(self.session.ledger)
+
+    @property
+    def next_position(self) -> int:
+        """Where the next token to be drawn stands."""
+        return len(self.request.prompt) + len(self.tokens)
 
     @property
     def num_missing_tokens(self) -> int:
@@ -117,6 +126,10 @@ class Sequence:
         self.rewind(SequenceState.WAITING)
         self.session, self.is_blocked = None, True
 
+    def take_back(self, tokens: IntArray) -> None:
+        """The cache lost tokens that were fed back: they are to be read again, before the latest one."""
+        self.unread = np.concatenate([tokens, self._latest])
+
     def cancel(self) -> None:
         """Ask to stop at the next step. Any thread."""
         self.cancelled = True
@@ -132,7 +145,8 @@ class Sequence:
         if not self.tokens:
             self.first_token_at = self.clock()
         self.tokens.append(token)
-        self.latest[0] = token
+        self._latest[0] = token
+        self.unread = self._latest
         self._unsent.append(token)
         text = self._detokenizer.push(piece)
         if text:
@@ -161,6 +175,9 @@ class Sequence:
             num_reused_tokens=self.num_reused_tokens,
             num_evaluated_tokens=self.num_evaluated_tokens,
             num_generated_tokens=len(self.tokens),
+            num_drafted_tokens=self.num_drafted_tokens,
+            num_accepted_tokens=self.num_accepted_tokens,
+            num_repeated_tokens=self.num_repeated_tokens,
             steps_waited=self.steps_waited,
             queue_ms=1e3 * ((self.prefill_at or now) - self.submitted_at),
             prefill_ms=1e3 * ((self.decode_at or now) - (self.prefill_at or now)),
@@ -177,3 +194,8 @@ class Sequence:
         if self.sampler is not None:
             self.sampler.close()
         self.stream.close(error)
+
+
+def fairness(sequence: Sequence) -> tuple[bool, int, float]:
+    """Sort key within a class: prompts before tokens, then who was served longest ago."""
+    return sequence.state is SequenceState.DECODE, sequence.served_at, sequence.submitted_at

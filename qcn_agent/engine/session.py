@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from qcn_agent.engine.arena import Arena
-from qcn_agent.engine.backend import Backend, NoRoomError, Run
+from qcn_agent.engine.backend import Backend, DecodeError, NoRoomError, Run
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray, Priority
+from qcn_agent.engine.mark import Mark
 from qcn_agent.engine.persistence import Persistence
 from qcn_agent.engine.prefix_cache import PrefixCache
 from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.tiers import Tiers
-from qcn_agent.errors import ContextFullError
+from qcn_agent.errors import ContextFullError, EngineError
 
 _RECENT_BOUNDARIES = 4  # of one prompt; older ones but the first are seldom branched from
 _COMPLETION_TAIL, _ANSWER_TAIL = 512, 32  # tokens that are not worth a branch of their own when a session goes back
@@ -26,7 +27,7 @@ class Step(NamedTuple):
 
     session: Branch
     tokens: IntArray
-    want_logits: bool = False
+    num_logits: int = 0  # of its last tokens
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class SessionManager:
     ) -> None:
         self._backend = backend
         self.tiers = make_tiers(backend, Arena(host_bytes), store, via=num_states)
+        self._mark = Mark(backend, num_states)
         self.cache = PrefixCache(backend, num_states, self.tiers)
         self._noted_at = 0.0
         self.pending_spill_bytes = 0  # about what a crash would lose; readable from any thread
@@ -100,7 +102,7 @@ class SessionManager:
         Raises ContextFullError when nothing is left to evict (all branches are intact), AbortedError or DecodeError
         when each branch of the call must be recovered.
         """
-        runs = [Run(s.session.seq_id, s.tokens, len(s.session.ledger), s.want_logits) for s in steps]
+        runs = [Run(s.session.seq_id, s.tokens, len(s.session.ledger), s.num_logits) for s in steps]
         while True:
             try:
                 self._backend.decode(runs)
@@ -111,6 +113,37 @@ class SessionManager:
                 for step in steps:
                     step.session.ledger.append(step.tokens)
                 return
+
+    def try_extend(self, step: Step) -> bool:
+        """Decode tokens that may turn out wrong; `keep` must follow. False, nothing changed, where room is short.
+
+        Nothing is evicted for them. Raises DecodeError, the branch put back, when the call fails.
+        """
+        session = step.session
+        self._mark.set(session)
+        try:
+            self._backend.decode([Run(session.seq_id, step.tokens, len(session.ledger), step.num_logits)])
+        except NoRoomError:
+            self._mark.clear()
+            return False
+        except DecodeError:
+            try:
+                self._mark.return_to(session)
+            finally:
+                self._mark.clear()
+            raise
+        session.ledger.append(step.tokens)
+        return True
+
+    def keep(self, session: Branch, num_tokens: int) -> None:
+        """After `try_extend`: forget what lies after the first `num_tokens` of the branch.
+
+        A recurrent state can't be cut there: then the branch is as it was before `try_extend`.
+        """
+        try:
+            self._mark.cut(session, num_tokens)
+        finally:
+            self._mark.clear()
 
     def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> None:
         """Keep the state at the end of the branch, and its logits, at the expense of the least useful other one."""
@@ -158,6 +191,8 @@ class SessionManager:
 
     def check_integrity(self) -> None:
         """Raise EngineError when the books do not balance. Looks at every node."""
+        if self._mark.is_set:
+            raise EngineError("cache books: a mark was left behind")
         self.cache.check_integrity()
 
     def _cuts(self, request: GenerationRequest, reused: int, num_known: int) -> tuple[int, ...]:

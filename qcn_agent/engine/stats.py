@@ -29,6 +29,9 @@ class EngineStats:
         self.num_evaluated_tokens = 0
         self.num_reused_tokens = 0
         self.num_generated_tokens = 0
+        self.num_drafted_tokens = 0  # as in `Usage`
+        self.num_accepted_tokens = 0
+        self.num_repeated_tokens = 0
         self.num_steps = 0  # calls of the model
         self.num_aborted_steps = 0  # cut short for a completion
         self.num_suspended = 0  # generations that gave up their place for a while

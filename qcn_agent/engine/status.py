@@ -62,6 +62,9 @@ class EngineStatus:
     num_evaluated_tokens: int
     num_reused_tokens: int
     num_generated_tokens: int
+    num_drafted_tokens: int
+    num_accepted_tokens: int
+    num_repeated_tokens: int  # read again after a wrong draft; not part of the evaluated ones
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     decode_step_ms: float  # one call of the decode loop, of one row or several

@@ -140,3 +140,17 @@ def test_an_estimate_that_refuses_everything_is_put_to_the_test() -> None:
     assert [admission.admits(1.0, 0.1) for _ in range(5)] == [False] * 5
     assert admission.admits(0.05, 0.1)
     assert not any(admission.admits(1.0, 0.1) for _ in range(7))
+
+
+def test_a_step_after_a_larger_call_counts_apart() -> None:
+    """It is slower, and says nothing of a typical step; the median ignores a hiccup."""
+    times = CallTimes(64)
+    assert (times.typical_step_s(), times.switch_s()) == (0.0, 0.0)
+    for _ in range(3):
+        for seconds in (0.001, 0.001, 0.001):
+            times.add_decode(seconds)
+        times.add_prefill(8, 0.01)
+        times.add_decode(0.004)
+    times.add_decode(5.0)
+    assert times.typical_step_s() == pytest.approx(0.001)
+    assert times.switch_s() == pytest.approx(0.003)

@@ -15,7 +15,7 @@ VIA = 9
 
 
 def _feed(backend: LlamaBackend, seq_id: int, tokens: IntArray, position: int) -> FloatArray:
-    backend.decode([Run(seq_id, tokens, position, want_logits=True)])
+    backend.decode([Run(seq_id, tokens, position, num_logits=1)])
     return backend.logits()
 
 

@@ -220,7 +220,7 @@ class Walk:
         self._oracle.drop(0)
         begin = 0
         for end in branch.ledger.splits:
-            self._oracle.decode([Run(0, branch.ledger.tokens[begin:end], begin, want_logits=True)])
+            self._oracle.decode([Run(0, branch.ledger.tokens[begin:end], begin, True)])
             begin = end
         return self._oracle.logits()
 

@@ -68,7 +68,7 @@ class CallLog:
 
 
 class Desk:
-    """Submit requests, make steps, look at what happened."""
+    """Submit requests, make steps, look at what happened. By default a call makes one token of each answer."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Desk:
         self.log = CallLog(backend)
         self.sessions = SessionManager(backend, max_states)
         self.scheduler = scheduler.Scheduler(
-            backend, self.sessions, metadata or {}, config or SchedulerConfig(), self.log.clock
+            backend, self.sessions, metadata or {}, config or SchedulerConfig(speculate="off"), self.log.clock
         )
 
     def submit(self, request: GenerationRequest) -> tuple[sequence.Sequence, Recorder]:

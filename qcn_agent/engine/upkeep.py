@@ -1,0 +1,31 @@
+"""What the engine thread does when nobody waits, and a little of it on busy days."""
+
+from collections.abc import Callable
+
+from qcn_agent.engine.session import SessionManager
+
+_IDLE_BUDGET_S = 0.01
+_STEPS = 64
+_CHECK_EVERY_S = 30.0  # it looks at every node
+
+
+class Upkeep:
+    """Saves what only the device has, and checks the books. Engine thread only, but for `is_due`."""
+
+    def __init__(self, sessions: SessionManager, clock: Callable[[], float]) -> None:
+        self.is_due = True
+        self._sessions = sessions
+        self._clock = clock
+        self._checked_at = float("-inf")
+
+    def rest(self) -> None:
+        """Nobody waits."""
+        self.is_due = self._sessions.idle_work(_IDLE_BUDGET_S)
+        if not self.is_due and self._clock() - self._checked_at > _CHECK_EVERY_S:
+            self._sessions.check_integrity()
+            self._checked_at = self._clock()
+
+    def after(self, num_steps: int) -> None:
+        """One piece now and then, or a busy day would never be saved."""
+        if num_steps % _STEPS == 0:
+            self._sessions.idle_work(0.0)
