@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _MAGIC = "qcn-kv 1"
 _MAX_HEADER = 4096
+_MAX_WRITE_S = 3600.0
 _MAX_AGE_S = 30 * 86_400.0
 
 
@@ -57,14 +58,14 @@ class DiskStore:
         self.max_bytes = max_bytes
         self._folder = folder / hashlib.blake2b(fingerprint.encode(), digest_size=16).hexdigest()
         self._fingerprint = fingerprint
-        self._is_broken = False
+        self.is_broken = False  # it could not be written: not tried again in this run
 
     def load(self) -> list[StoredBlob]:
         """All complete files, KV before states, shorter paths first. Half-written and old ones are swept away."""
         found: list[StoredBlob] = []
         with contextlib.suppress(FileNotFoundError):
             for file in sorted(self._folder.iterdir()):
-                stored = self._look(file)
+                stored = None if _is_being_written(file) else self._look(file)
                 if stored is not None:
                     found.append(stored)
                     self.num_bytes += stored.num_bytes
@@ -72,7 +73,7 @@ class DiskStore:
 
     def has_room(self, num_bytes: int) -> bool:
         """Whether so much more fits, and the disk still takes it."""
-        return not self._is_broken and self.num_bytes + num_bytes <= self.max_bytes
+        return not self.is_broken and self.num_bytes + num_bytes <= self.max_bytes
 
     def write(self, identity: Identity, data: Bytes) -> Path | None:
         """Make a complete file. None when the disk is full or can't be written; nothing is left behind then.
@@ -158,12 +159,23 @@ class DiskStore:
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.rename(file)
+        except FileNotFoundError as error:  # somebody swept it away
+            logger.info("a file of the cache could not be kept: %s", error)
+            return False
         except OSError as error:
             logger.warning("the disk cache can't be written any more in this run: %s", error)
-            self._is_broken = True
+            self.is_broken = True
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             return False
+        return True
+
+
+def _is_being_written(file: Path) -> bool:
+    """Whether another process may still be at it."""
+    try:
+        return file.suffix == ".tmp" and time.time() - file.stat().st_mtime < _MAX_WRITE_S
+    except OSError:
         return True
 
 

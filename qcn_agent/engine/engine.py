@@ -46,7 +46,7 @@ class Engine:
         self._headers = headers
         self._selftest_result = selftest_result
         self._info = backend.info
-        store = _disk_store(backend, config, gguf.fingerprint(headers))
+        store = _disk_store(backend, config, headers)
         make = SessionManager if trace is None else functools.partial(TracedSessions, trace)
         self._sessions = make(backend, config.max_states, host_bytes=_host_bytes(config), store=store)
         self.metadata: Mapping[str, str] = headers[0].scalars
@@ -174,10 +174,11 @@ class Engine:
     def close(self) -> None:
         """Stop the engine thread, save the sessions, free the model. Requests that wait or run end with EngineError."""
         self._scheduler.close()
-        self._sessions.close()
-        if self._trace is not None:
-            self._trace.close()
-        self._backend.close()
+        with contextlib.ExitStack() as cleanup:  # each of them, whatever becomes of the others
+            cleanup.callback(self._backend.close)
+            if self._trace is not None:
+                cleanup.callback(self._trace.close)
+            cleanup.callback(self._sessions.close)
 
     def _check(self, request: GenerationRequest) -> None:
         """Nothing malformed may reach llama.cpp, which would end the process."""
@@ -202,9 +203,10 @@ def _host_bytes(config: ModelConfig) -> int:
     return min((memory.available_bytes() or 0) // 10, _MAX_HOST_BYTES)
 
 
-def _disk_store(backend: Backend, config: ModelConfig, fingerprint: str) -> DiskStore | None:
+def _disk_store(backend: Backend, config: ModelConfig, headers: tuple[gguf.GGUFHeader, ...]) -> DiskStore | None:
     """Whatever changes the bytes of a KV cache or state, or their meaning, is in the name of the folder."""
     if not config.disk_cache_mb:
         return None
-    layout = (fingerprint, backend.info.build, config.kv_type, config.flash_attention)
+    written_at = tuple(header.path.stat().st_mtime_ns for header in headers)  # the same sizes, other weights
+    layout = (gguf.fingerprint(headers), written_at, backend.info.build, config.kv_type, config.flash_attention)
     return DiskStore(paths.kv_cache_dir(), repr(layout), config.disk_cache_mb << 20)

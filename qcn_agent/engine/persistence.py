@@ -4,6 +4,7 @@ Written are the tails of conversations and the anchors, with the KV that they ne
 All decisions are the engine thread's; one more thread only writes.
 """
 
+import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from qcn_agent.engine.arena import Blob, Identity, path_key, path_keys
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.prefix_tree import Node
 from qcn_agent.engine.residency import Residency
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,16 +95,21 @@ class Persistence:
         leaves = {*tails, *self._anchors()}
         wanted = sorted(leaves, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
         num_bytes, affordable = 0, list[Node]()
-        for node in wanted:
-            num_bytes += self._kept.tiers.size_of(node.end, with_state=True)
-            if num_bytes > self._store.max_bytes or not self._store.has_room(0):
-                break
-            affordable.append(node)
+        for node in wanted if not self._store.is_broken else ():
+            needed = self._kept.tiers.size_of(node.end, with_state=True)
+            if num_bytes + needed <= self._store.max_bytes:
+                num_bytes += needed
+                affordable.append(node)
         return affordable
 
     def _unwritten(self, wanted: list[Node]) -> Blob | None:
         """A blob to write next: KV before the states that need it. Makes room on disk at the expense of others."""
-        waiting = [blob for node in self._kept.stored for blob in (node.kv, node.state) if blob and blob.file is None]
+        if self._store.is_broken:
+            return None
+        stored = (
+            blob for node in self._kept.stored for blob in (node.kv, node.state) if blob and blob.data is not None
+        )
+        waiting = [blob for blob in stored if blob.file is None and blob.num_bytes <= self._store.max_bytes]
         blob = min(waiting, key=lambda blob: (blob.num_tokens == 0, blob.start), default=None)
         while blob is not None and not self._store.has_room(blob.num_bytes):
             victim = self._kept.least_useful_copy(lambda node: self._is_on_disk(node) and node not in wanted)
@@ -123,6 +131,9 @@ class Persistence:
             file = job.result.result(wait_s)
         except TimeoutError:
             return True
+        except Exception:  # the border of the writer's thread: what it could not write is not on disk
+            logger.exception("a write to the disk cache failed in an unexpected way")
+            file, self._store.is_broken = None, True
         self._job = None
         if file is None:
             return False

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from qcn_agent.engine.backend import Backend, BlobLostError, NoBranchError, NoRoomError
+from qcn_agent.engine.backend import Backend, BlobLostError, DecodeError, NoBranchError, NoRoomError
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.integrity import check_integrity
 from qcn_agent.engine.ledger import Ledger
@@ -116,6 +116,7 @@ class PrefixCache:
             self._roll_back(branch, node)
         except BlobLostError:
             self._roll_back(branch, self.kept.tree.root)
+            self.kept.forget_lost(node)
 
     def make_room(self, keep: Branch | None = None) -> bool:
         """Give up the least useful idle branch, so that KV cells come free. False when there is none."""
@@ -223,10 +224,13 @@ class PrefixCache:
                 except NoRoomError as error:
                     self._backend.drop(seq_id)
                     if not self.make_room():
+                        if any(branch.is_running for branch in self.kept.branches.values()):
+                            raise NoBranchError("running generations fill the KV cache") from error
+                        self.kept.forget_states(node)
                         raise BlobLostError("no room to read it back") from error
                     if node.parent is None and node is not self.kept.tree.root:
                         raise BlobLostError("making room took it") from error
-        except BlobLostError:
+        except BaseException:
             self._backend.drop(seq_id)
             self.kept.free.append(seq_id)
             raise
@@ -270,19 +274,30 @@ class PrefixCache:
 
         The tier that the state came from.
         """
-        seq_id, state = branch.seq_id, self._device_state
+        seq_id = branch.seq_id
+        try:
+            state = self._restore(node, seq_id)
+        except (BlobLostError, DecodeError) as error:
+            if not branch.is_running:  # it may hold anything now, and must never be saved as what it was
+                self.kept.drop_branch(branch)
+            raise BlobLostError(f"a state could not be restored: {error}") from error
         branch.node.live.discard(seq_id)
-        if node is self.kept.tree.root:
-            self._backend.drop(seq_id)
-        elif self._backend.full_copies:
-            source = node.park if node.park is not None else next(iter(node.live - {seq_id}))
-            self._backend.restore(source, seq_id, node.end)
-        else:
-            state = self._restore_state(node, seq_id)
-            self._backend.trim(seq_id, node.end)
         old, branch.node = branch.node, node
         branch.ledger.truncate(node.end)
         self.kept.unhold(old, seq_id, stop=node)
+        return state
+
+    def _restore(self, node: Node, dst: int) -> Tier:
+        """Put a sequence that holds the path of `node` and more back to it; the tier that the state came from."""
+        if node is self.kept.tree.root:
+            self._backend.drop(dst)
+            return self._device_state
+        if self._backend.full_copies:
+            source = node.park if node.park is not None else next(iter(node.live - {dst}))
+            self._backend.restore(source, dst, node.end)
+            return self._device_state
+        state = self._restore_state(node, dst)
+        self._backend.trim(dst, node.end)
         return state
 
 

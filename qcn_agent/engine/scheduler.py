@@ -312,7 +312,7 @@ class Scheduler:
         """
         self._is_abortable = self._pays_to_abort(sequence, len(step.tokens))
         if self._is_abortable:
-            self._sessions.snapshot(step.session, is_anchor=False)  # what `recover` goes back to
+            self._is_abortable = self._sessions.snapshot(step.session, is_anchor=False)  # for `recover`
             self._urgent.clear()
             if any(_is_completion(new) for new in list(self._inbox)):
                 self._urgent.set()

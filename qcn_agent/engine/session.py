@@ -145,11 +145,15 @@ class SessionManager:
         finally:
             self._mark.clear()
 
-    def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> None:
-        """Keep the state at the end of the branch, and its logits, at the expense of the least useful other one."""
+    def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> bool:
+        """Keep the state at the end of the branch, and its logits, at the expense of the least useful other one.
+
+        Whether `recover` comes back to here: what is kept may be worth more than this.
+        """
         self.cache.park(session, is_anchor=is_anchor, logits=logits)
         if time.perf_counter() - self._noted_at > _NOTE_EVERY_S:
             self._note_pending()
+        return session.node.has_state or not self._backend.needs_snapshots
 
     def release(self, session: Branch) -> None:
         """The generation is over; what it decoded stays."""

@@ -96,8 +96,8 @@ class Tiers:
         if blob.data is not None:
             return blob.data
         try:
-            if self.store is None:
-                raise BlobLostError("there is no disk store")
+            if self.store is None or blob.file is None:
+                raise BlobLostError("there is no copy of it any more")
             return self.store.read(blob)
         except BlobLostError:
             blob.is_lost = True

@@ -86,12 +86,13 @@ class TracedSessions(SessionManager):
         finally:
             self._trace.span(ENGINE, name, begin, time.perf_counter(), args)
 
-    def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> None:
+    def snapshot(self, session: Branch, *, is_anchor: bool, logits: FloatArray | None = None) -> bool:
         """See `SessionManager`."""
         begin = time.perf_counter()
-        super().snapshot(session, is_anchor=is_anchor, logits=logits)
+        is_kept = super().snapshot(session, is_anchor=is_anchor, logits=logits)
         args = {"class": self._running.get(session, ("", 0))[0], "tokens": len(session.ledger), "anchor": is_anchor}
         self._trace.span(ENGINE, "snapshot", begin, time.perf_counter(), args)
+        return is_kept
 
     def release(self, session: Branch) -> None:
         """See `SessionManager`."""

@@ -20,6 +20,7 @@ class Upkeep:
 
     def rest(self) -> None:
         """Nobody waits."""
+        self.is_due = False  # whatever goes wrong here is not tried again and again
         self.is_due = self._sessions.idle_work(_IDLE_BUDGET_S)
         if not self.is_due and self._clock() - self._checked_at > _CHECK_EVERY_S:
             self._sessions.check_integrity()

@@ -166,3 +166,32 @@ def test_pure_attention_comes_back_as_well(
     daemon.read("a", prompt, 60)
     daemon.restart(saved=True)
     assert daemon.read("b", np.concatenate([prompt[:100], random_tokens(20, 2)]), 60).num_reused_tokens == 100
+
+
+def test_a_disk_that_is_full_takes_no_more_and_loses_nothing(daemon: Daemon, random_tokens: RandomTokens) -> None:
+    """After a failed write what is on disk stays there, and comes back after a restart."""
+    first = random_tokens(150, 1)
+    daemon.read("a", first, 60)
+    while daemon.manager.idle_work():
+        pass
+    store = daemon.manager.tiers.store
+    assert store is not None
+    store._folder = Path("/dev/null/nowhere")
+    daemon.read("b", random_tokens(150, 2), 60)
+    while daemon.manager.idle_work():
+        pass
+    assert store.is_broken
+    daemon.restart(saved=False)
+    assert daemon.read("a", np.concatenate([first, random_tokens(5, 3)]), 60).num_reused_tokens == 150
+
+
+def test_a_copy_that_is_gone_is_evaluated_again(daemon: Daemon, random_tokens: RandomTokens) -> None:
+    """Its file was deleted behind our back: no sequence id is lost, and the books balance."""
+    prompt = random_tokens(150, 1)
+    for _ in range(NUM_STATES + 2):
+        daemon.read("a", prompt, 60)
+        daemon.restart(saved=True)
+        for file in daemon._folder.rglob("*"):
+            if file.is_file():
+                file.unlink()
+        assert daemon.read("a", np.concatenate([prompt, random_tokens(5, 3)]), 60).num_reused_tokens == 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from qcn_agent.engine.backend import NoBranchError
 from qcn_agent.engine.generator import GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.residency import Residency
@@ -112,3 +113,22 @@ def test_logits_are_kept_for_as_many_ends_as_there_are_states(cache: Cache, rand
         for node in nodes:
             cache.kept.keep_logits(node, np.zeros(4, np.float32))
     assert sum(node.logits is not None for node in nodes) == min(len(nodes), 6)
+
+
+def test_a_shortage_of_cells_is_waited_for_and_costs_nothing(
+    make_backend: Callable[..., LlamaBackend], random_tokens: RandomTokens
+) -> None:
+    """While another generation fills the cache a conversation can't come back; when it has ended it does, whole."""
+    cache = Cache(make_backend(n_ctx=256), 9)
+    prompt, other = random_tokens(150, 1), random_tokens(250, 2)
+    cache.read("a", prompt, 60)
+    running = cache.manager.prepare(GenerationRequest("b", other, 1)).session
+    for begin in range(0, 250, 50):
+        cache.manager.extend([Step(running, other[begin : begin + 50])])
+    more = np.concatenate([prompt, random_tokens(9, 3)])
+    for _ in range(3):
+        with pytest.raises(NoBranchError):
+            cache.manager.prepare(GenerationRequest("a", more, 1))
+        cache.manager.check_integrity()
+    cache.manager.release(running)
+    assert cache.read("a", more, 60) == 150
