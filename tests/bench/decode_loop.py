@@ -39,7 +39,7 @@ from qcn_agent.models.embedded import embedded_model_path
 MIN_TOKENS = 8000
 ROUND_TOKENS = 100
 TARGET_US = 60.0
-CONFIG = ModelConfig(n_ctx=8192)
+CONFIG = ModelConfig(disk_cache_mb=0, n_ctx=8192)
 PROMPT = "def fibonacci(n):\n    previous, current = 0, 1\n"
 
 
