@@ -38,6 +38,11 @@ class CallTimes:
         """The smallest chunk that does not waste time: a token costs at most 1.5 times what it costs at best."""
         return self._knee
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether the latest call was a step of the decode loop, like the next one."""
+        return not self._has_switched
+
     def add_prefill(self, num_tokens: int, seconds: float) -> None:
         """Record a call of several tokens."""
         self._has_switched = True

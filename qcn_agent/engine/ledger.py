@@ -45,14 +45,16 @@ class Ledger:
 
     def append(self, tokens: IntArray) -> None:
         """Record the tokens of one decode call."""
-        if not len(tokens):
+        begin, end = self._length, self._length + len(tokens)
+        if begin == end:
             return
-        end = self._length + len(tokens)
         if end > len(self._tokens):
             self._grow(end)
-        self._tokens[self._length : end] = tokens
-        if len(tokens) > 1:
-            self._ends[self._length : end - 1] = False
+        if end - begin == 1:  # the decode loop: slices cost more than the values
+            self._tokens[begin] = tokens[0]
+        else:
+            self._tokens[begin:end] = tokens
+            self._ends[begin : end - 1] = False
         self._ends[end - 1] = True
         self._length = end
 

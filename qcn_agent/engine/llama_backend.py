@@ -61,6 +61,7 @@ class LlamaBackend:
         self.n_seq_max: int = api.llama_n_seq_max(self._context)
         self.needs_snapshots = model.needs_snapshots
         self.can_abort = computes_on_cpu(config)
+        self._is_async = bool(api.llama_supports_gpu_offload())
         self._abort_flag: AbortFlag | None = None  # llama.cpp holds its address
         self.full_copies = False
         self._state_io = StateIO(self._context)
@@ -82,9 +83,9 @@ class LlamaBackend:
 
     def decode(self, runs: Sequence[Run]) -> None:
         """See `Backend.decode`."""
-        for run in runs:
-            self._check_ids(run.seq_id)
         code = api.llama_decode(self._context, self._batch.fill(runs))
+        if self._is_async:  # its work is timed, and whoever reads the logits keeps the interpreter
+            api.llama_synchronize(self._context)
         if code == 0:
             return
         if code == 1:

@@ -21,6 +21,7 @@ class Batch:
 
     def __init__(self, capacity: int, n_seq_max: int, n_outputs: int) -> None:
         self._capacity = capacity
+        self._n_seq_max = n_seq_max
         self._n_outputs = n_outputs
         self._token = np.zeros(capacity, np.int32)
         self._position = np.zeros(capacity, np.int32)
@@ -30,6 +31,7 @@ class Batch:
         self._id_address = int(self._id.ctypes.data)
         self._ids = np.full(capacity, self._id_address, np.uintp)
         self._wanted = np.zeros(capacity, np.int8)
+        self._one = self._ids.data, self._token.data, self._position.data  # quick to set
         self._marked: list[int] = []  # where `_wanted` is set
         self._struct = self._build()
 
@@ -56,9 +58,11 @@ class Batch:
             begin, end = end, end + len(tokens)
             if not begin < end <= self._capacity:
                 raise EngineError(f"a call of {end} tokens; 1 .. {self._capacity} are possible")
+            if not 0 <= seq_id < self._n_seq_max:  # llama.cpp would end the process
+                raise EngineError(f"no sequence {seq_id}")
             if end - begin == 1:  # the decode loop: slices cost more than the values
-                self._ids[begin] = self._id_address + 4 * seq_id
-                self._token[begin], self._position[begin] = tokens[0], position
+                ids, token, positions = self._one
+                ids[begin], token[begin], positions[begin] = self._id_address + 4 * seq_id, tokens[0], position
             else:
                 self._ids[begin:end] = self._id_address + 4 * seq_id
                 self._token[begin:end] = tokens

@@ -22,6 +22,26 @@ api: Any = _llama_cpp
 logger = logging.getLogger("qcn_agent.engine.llama")
 logger.addHandler(logging.NullHandler())  # a process that configures no logging stays silent
 
+
+class _Quick:
+    """`api` without letting go of the interpreter during a call.
+
+    Any other call offers it to the threads that wait for it, and may wait 5 ms to have it back. That is right for
+    `llama_decode` and wrong for what takes a microsecond.
+    """
+
+    def __init__(self) -> None:
+        self._library = ctypes.PyDLL(api._lib._name, handle=api._lib._handle)
+
+    def __getattr__(self, name: str) -> Any:
+        releasing = getattr(api, name)
+        function = getattr(self._library, name)
+        function.argtypes, function.restype = releasing.argtypes, releasing.restype
+        setattr(self, name, function)
+        return function
+
+
+quick: Any = _Quick()
 _LEVELS = {2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}  # its INFO is chatter to us
 _CONTINUED = 5
 _CPU_DEVICE = 0

@@ -12,7 +12,7 @@ import numpy as np
 
 from qcn_agent.engine.generator import FloatArray, TokenLogprob
 from qcn_agent.engine.grammar import Grammar
-from qcn_agent.engine.llama_cpp import api
+from qcn_agent.engine.llama_cpp import api, quick
 from qcn_agent.engine.llama_grammar import GrammarGate
 from qcn_agent.engine.llama_vocab import LlamaVocab
 from qcn_agent.engine.sampling import SamplingSettings, mix_seed
@@ -46,14 +46,14 @@ class LlamaSampler:
         self._row, self._kept = row, kept
         self._reseed(position)
         if self._gate is None and kept is None:
-            return int(api.llama_sampler_sample(self._chain, self._context, row))
+            return int(quick.llama_sampler_sample(self._chain, self._context, row))
         if self._gate is None:
             token = self._draw(self._candidates())
-            api.llama_sampler_accept(self._chain, token)
+            quick.llama_sampler_accept(self._chain, token)
             return token
         token = self._draw_fitting(self._gate)
         self._gate.accept(token)
-        api.llama_sampler_accept(self._chain, token)
+        quick.llama_sampler_accept(self._chain, token)
         return token
 
     def logprob(self, token: int, row: int = -1) -> TokenLogprob | None:
@@ -73,7 +73,7 @@ class LlamaSampler:
     def close(self) -> None:
         """See `Sampler.close`."""
         if self._chain:
-            api.llama_sampler_free(self._chain)
+            quick.llama_sampler_free(self._chain)
             self._chain = None
         if self._gate is not None:
             self._gate.close()
@@ -82,8 +82,8 @@ class LlamaSampler:
         """Replace the link that draws: its randomness depends on nothing but seed and position."""
         if self._greedy:
             return
-        api.llama_sampler_free(api.llama_sampler_chain_remove(self._chain, self._draw_link))
-        api.llama_sampler_chain_add(self._chain, api.llama_sampler_init_dist(mix_seed(self._seed, position)))
+        quick.llama_sampler_free(quick.llama_sampler_chain_remove(self._chain, self._draw_link))
+        quick.llama_sampler_chain_add(self._chain, quick.llama_sampler_init_dist(mix_seed(self._seed, position)))
 
     def _draw_fitting(self, gate: GrammarGate) -> int:
         token = self._draw_first()
@@ -97,7 +97,7 @@ class LlamaSampler:
         """Draw without the grammar. llama.cpp's shortcut accepts the token, which only a penalty remembers."""
         if self._has_history or self._kept is not None:
             return self._draw(self._candidates())
-        return int(api.llama_sampler_sample(self._chain, self._context, self._row))
+        return int(quick.llama_sampler_sample(self._chain, self._context, self._row))
 
     def _draw_avoiding(self, gate: GrammarGate, token: int) -> int:
         """Draw again without the tokens that would start the grammar on text it does not accept."""
@@ -123,7 +123,7 @@ class LlamaSampler:
         """A view, valid until the next call of the model."""
         if self._kept is not None:
             return self._kept
-        pointer = api.llama_get_logits_ith(self._context, self._row)
+        pointer = quick.llama_get_logits_ith(self._context, self._row)
         if not pointer:
             raise EngineError("no logits were asked for")
         return np.ctypeslib.as_array(pointer, (self._n_vocab,))
@@ -131,7 +131,7 @@ class LlamaSampler:
     def _draw(self, candidates: Any) -> int:
         """Apply the chain; `candidates` is used up."""
         array = as_token_array(candidates)
-        api.llama_sampler_apply(self._chain, ctypes.byref(array))
+        quick.llama_sampler_apply(self._chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size:
             raise EngineError("the sampler chose no token")
         return int(array.data[array.selected].id)

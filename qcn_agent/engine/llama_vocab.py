@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from qcn_agent.engine.generator import IntArray
-from qcn_agent.engine.llama_cpp import api
+from qcn_agent.engine.llama_cpp import api, quick
 from qcn_agent.errors import EngineError
 
 _PIECE_BYTES = 256
@@ -21,7 +21,9 @@ class LlamaVocab:
     def __init__(self, handle: Any) -> None:
         self.handle = handle
         self.n_tokens: int = api.llama_vocab_n_tokens(handle)
-        control = (api.llama_vocab_is_control(handle, t) and not self.is_end(t) for t in range(self.n_tokens))
+        tokens = range(self.n_tokens)
+        self._ends = frozenset(token for token in tokens if quick.llama_vocab_is_eog(handle, token))
+        control = (quick.llama_vocab_is_control(handle, token) and token not in self._ends for token in tokens)
         self.is_control = np.fromiter(control, np.bool_, self.n_tokens)
         self._pieces: dict[int, bytes] = {}
 
@@ -46,7 +48,7 @@ class LlamaVocab:
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends a generation."""
-        return bool(api.llama_vocab_is_eog(self._open(), token))
+        return token in self._ends
 
     def close(self) -> None:
         """The model is about to be freed: from now on calls raise EngineError."""

@@ -96,7 +96,7 @@ class PrefixCache:
         """The branch runs no longer: its tail is a state to go on from."""
         node = self.commit(branch)
         branch.is_running = False
-        branch.last_used = self.kept.clock
+        branch.last_used, branch.rested_at = self.kept.clock, self.kept.num_calls
         if node is not self.kept.tree.root and not branch.is_doomed:
             node.live.add(branch.seq_id)
             return
@@ -147,13 +147,15 @@ class PrefixCache:
 
         Only what fits without displacing anything is copied.
         """
-        for holding in sorted(self.kept.holdings(), key=_score, reverse=True):
-            node = holding.node
-            if self.kept.is_clean(node) or self._backend.full_copies:
-                continue
-            if self.kept.save(node, self.kept.source(node), may_displace=False):
-                return True
-        return False
+        if self._backend.full_copies:
+            return False
+        holdings = sorted(self.kept.holdings(), key=_score, reverse=True)
+        return any(self.kept.save_a_part(holding.node, may_displace=False) for holding in holdings)
+
+    def clear_stale(self) -> None:
+        """Take branches off the device that cost others more there than they save."""
+        for branch in self.kept.stale():
+            self.kept.drop_branch(branch)
 
     def check_integrity(self) -> None:
         """Raise EngineError when the books do not balance. Looks at every node."""

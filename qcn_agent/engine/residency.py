@@ -21,6 +21,7 @@ from qcn_agent.engine.tiers import Tiers
 _ANCHOR_WEIGHT = 8.0  # system prompts and repository heads are shared by sessions to come
 _KEPT_WEIGHT = 0.02  # reading a copy back costs so much of evaluating it (seen: 1/70 to 1/480)
 _MIN_SAVED_TOKENS = 64  # a park that saves less is not worth copying off the device
+_PATIENCE_CALLS = 128  # of others, see `stale`; measured: reading a token's KV back costs 100 x what it costs a call
 _TAIL_TOKENS = 512  # where a conversation stopped it will most likely go on, however close the state before it is
 
 
@@ -35,6 +36,8 @@ class Branch:
     is_running: bool = True
     is_doomed: bool = False  # its session was dropped while it ran
     last_used: int = 0
+    rested_at: int = 0  # in calls of the model
+    patience: int = _PATIENCE_CALLS
     origin: Origin = NOWHERE  # of what it held when it was opened
 
 
@@ -59,6 +62,7 @@ class Residency:
         self.free = list(range(num_ids))[::-1]
         self.stored: set[Node] = set()  # nodes with a copy outside the device
         self.clock = 0
+        self.num_calls = 0  # of the model
         self._with_logits: list[Node] = []  # oldest first
         self.needs_states = backend.needs_snapshots
         self._backend = backend
@@ -94,6 +98,14 @@ class Residency:
         weight = (_ANCHOR_WEIGHT if node.is_anchor else 1.0) * (_KEPT_WEIGHT if is_kept else 1.0)
         loss = max(self._loss(node), _TAIL_TOKENS if node.live else 0)
         return weight * loss / (1 + self.clock - node.last_used)
+
+    def stale(self) -> list[Branch]:
+        """Idle branches with copies of all they hold, whose cells by now cost others more than reading them back will.
+
+        Attention goes through all cells up to the highest used one, whoever they belong to.
+        """
+        idle = (branch for branch in self.branches.values() if not branch.is_running)
+        return [b for b in idle if self.num_calls - b.rested_at > b.patience and self.is_clean(b.node)]
 
     def evict(self, holding: Holding) -> None:
         """Give up a sequence id; what only it had is copied to the host if it is worth the room there."""
@@ -131,12 +143,13 @@ class Residency:
         self.forget_copies(node)  # it was larger than estimated
         return False
 
-    def save_a_part(self, node: Node) -> bool:
+    def save_a_part(self, node: Node, *, may_displace: bool = True) -> bool:
         """Copy one thing to the host that the state of `node` needs and that has no copy. False when all has one."""
+        score = self.value(node, is_kept=False) if may_displace else 0.0
         for above in node.path():
             if above.kv is None:
                 needed = self.tiers.size_of(above.end - above.start, with_state=False)
-                if not self._displace(needed, self.value(node, is_kept=False), node):
+                if not self._displace(needed, score, node):
                     return False
                 self.tiers.save_kv(above, min(above.holders))
                 self.note_stored(above)
@@ -144,7 +157,7 @@ class Residency:
         source = self.source(node)
         if not self.needs_states or node.state is not None or source is None:
             return False
-        if not self._displace(self.tiers.size_of(0, with_state=True), self.value(node, is_kept=False), node):
+        if not self._displace(self.tiers.size_of(0, with_state=True), score, node):
             return False
         self.tiers.save_state(node, source)
         self.note_stored(node)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from qcn_agent.config import SchedulerConfig
 from qcn_agent.engine.backend import AbortedError, AbortFlag, Backend, DecodeError
 from qcn_agent.engine.deadline import Admission, CallTimes, quantum_s
+from qcn_agent.engine.decoding import Decoding, count_evaluated
 from qcn_agent.engine.drawing import Drawing, Drawn
 from qcn_agent.engine.generator import GenerationRequest, Priority
 from qcn_agent.engine.policy import WINDOW_S, Turn, Turns
 from qcn_agent.engine.roster import Roster, session_of
 from qcn_agent.engine.sequence import Sequence, SequenceState, fairness
 from qcn_agent.engine.session import SessionManager, Step
-from qcn_agent.engine.speculation import Speculator
 from qcn_agent.engine.stats import EngineStats
 from qcn_agent.engine.upkeep import Upkeep
 from qcn_agent.errors import ContextFullError, EngineError
@@ -54,7 +54,9 @@ class Scheduler:
         self._on_enter = on_enter
         self._roster = Roster(backend, sessions, metadata, self.stats, clock)
         self._drawing = Drawing(backend, self._roster, self.stats)
-        self._speculator = Speculator(backend, sessions, self._drawing, self.stats, self.times, clock)
+        self._decoding = Decoding(
+            backend, sessions, self._roster, self._drawing, self.stats, self.times, config, clock, self._has_news
+        )
         self._turns = Turns(config.min_share)
         self._admission = Admission()
         self._inbox: deque[Sequence | str] = deque()  # generations, and names of sessions to be forgotten
@@ -113,6 +115,10 @@ class Scheduler:
         self._account(members, begin)
         self._drawing.finish(drawn)
         return True
+
+    def _has_news(self) -> bool:
+        """Whether the step is to end soon, so that the next one sees what came."""
+        return self._closing or bool(self._inbox)
 
     def _loop(self) -> None:
         while self._wait_for_work():
@@ -287,7 +293,7 @@ class Scheduler:
             self.stats.prefill.add(end - begin, seconds)
             self.times.add_prefill(end - begin, seconds)
         sequence.num_aborts = 0
-        self._count_evaluated(sequence, end - begin)
+        count_evaluated(sequence, self.stats, end - begin)
         self._roster.snapshot_if_due(sequence)
         sequence.send_progress(min(end, len(sequence.request.prompt)))
         return self._begin_decode(sequence) if end == len(path) else []
@@ -327,47 +333,9 @@ class Scheduler:
         return 0 < self._config.abort_ms <= expected_ms and self._turns.owed_s <= 0
 
     def _decode(self, members: Members) -> Drawn:
-        """Feed what was drawn of each back, and draw its next token."""
         self._is_abortable = False
         self._backend.abort_when(None)
-        if self._may_speculate(members) and self._speculate(members[0]):
-            return []
-        started = self._clock()
-        steps = [Step(session_of(sequence), sequence.unread, 1) for sequence in members]
-        self._sessions.extend(steps)
-        drawn: Drawn = []
-        row = -1
-        for sequence, step in zip(members, steps, strict=True):
-            row += len(step.tokens)
-            self._count_evaluated(sequence, 1, num_repeated=len(step.tokens) - 1)
-            drawn += self._drawing.draw_or_retire(sequence, row)
-        seconds = self._clock() - started
-        self.stats.decode.add(len(members), seconds)
-        if row == len(members) - 1:
-            self.times.add_decode(seconds)
-        elif len(members) == 1:
-            self.times.add_prefill(row + 1, seconds)
-        return drawn
-
-    def _may_speculate(self, members: Members) -> bool:
-        """For one answer alone, while no other completion is there, with states that are cheap to keep."""
-        if len(members) > 1 or self._inbox or self._config.speculate == "off" or self._backend.full_copies:
-            return False
-        others = [other for other in self._roster.live if other is not members[0]]
-        return not any(_is_completion(other) or other.state is SequenceState.DECODE for other in others)
-
-    def _speculate(self, sequence: Sequence) -> bool:
-        """Whether a draft was verified: in a call like any other, which nobody waits longer for than for a quantum."""
-        done = self._speculator.decode(sequence, self._quantum_s())
-        if done is None:
-            return False
-        if done.is_end and not self._inbox:
-            self._speculator.read_again(sequence)
-        if done.error is not None:
-            self._roster.retire(sequence, done.error)
-        elif done.reason is not None:
-            self._roster.finish(sequence, done.reason)
-        return True
+        return self._decoding.run(members, self._roster.live, self._quantum_s)
 
     def _account(self, members: Members, begin: float) -> None:
         """Who was served, who waited, who owes whom."""
@@ -383,11 +351,6 @@ class Scheduler:
         for sequence in others:
             sequence.steps_waited += sequence.turn not in self._served
         self._turns.ran(self._served, {sequence.turn for sequence in others}, seconds)
-
-    def _count_evaluated(self, sequence: Sequence, num_tokens: int, num_repeated: int = 0) -> None:
-        for counts in (sequence, self.stats):
-            counts.num_evaluated_tokens += num_tokens
-            counts.num_repeated_tokens += num_repeated
 
     def _blame(self, error: EngineError) -> None:
         """After an unforeseen error end those that had part in the step, their sessions forgotten."""

@@ -80,6 +80,7 @@ class Sequence:
         self.expires_at = math.inf if deadline_ms is None else self.submitted_at + deadline_ms / 1e3
         self.kept_logits: FloatArray | None = None  # of the path's end, when nothing of it has to be read
         self._detokenizer = IncrementalDetokenizer(self.request.stop)
+        self._text = ""  # certain, and not sent yet
         self._unsent: list[int] = []
         self._logprobs: list[TokenLogprob] = []  # of the unsent tokens
         self._is_first = True  # somebody waits for the first text
@@ -139,7 +140,10 @@ class Sequence:
         self.stream.push(PrefillProgress(num_done_tokens, len(self.request.prompt)), urgent=True)
 
     def append(self, token: int, piece: bytes, logprob: TokenLogprob | None = None) -> bool:
-        """Take a drawn token and send the text that became certain. True when a stop string was completed."""
+        """Take a drawn token. Text that became certain is sent when the consumer is due to be woken.
+
+        True when a stop string was completed.
+        """
         if logprob is not None:
             self._logprobs.append(logprob)
         if not self.tokens:
@@ -148,16 +152,16 @@ class Sequence:
         self._latest[0] = token
         self.unread = self._latest
         self._unsent.append(token)
-        text = self._detokenizer.push(piece)
-        if text:
-            self._send(text)
+        self._text += self._detokenizer.push(piece)
+        if self._text and (self._is_first or self.stream.is_due):
+            self._send()
         return self._detokenizer.stopped
 
     def finish(self, reason: EndReason) -> None:
         """Send what was held back and the last event."""
-        text = self._detokenizer.flush()
-        if text or self._unsent:
-            self._send(text)
+        self._text += self._detokenizer.flush()
+        if self._text or self._unsent:
+            self._send()
         self.state = SequenceState.FINISHED
         self.stream.push(Finished(reason, np.array(self.tokens, np.int32), self.usage()))
         self._end(None)
@@ -184,9 +188,9 @@ class Sequence:
             decode_ms=1e3 * (now - (self.decode_at or now)),
         )
 
-    def _send(self, text: str) -> None:
-        self.stream.push(TextDelta(text, tuple(self._unsent), tuple(self._logprobs)), urgent=self._is_first)
-        self._is_first = False
+    def _send(self) -> None:
+        self.stream.push(TextDelta(self._text, tuple(self._unsent), tuple(self._logprobs)), urgent=self._is_first)
+        self._is_first, self._text = False, ""
         self._unsent.clear()
         self._logprobs.clear()
 

@@ -19,6 +19,7 @@ from qcn_agent.errors import ContextFullError, EngineError
 _RECENT_BOUNDARIES = 4  # of one prompt; older ones but the first are seldom branched from
 _COMPLETION_TAIL, _ANSWER_TAIL = 512, 32  # tokens that are not worth a branch of their own when a session goes back
 _NOTE_EVERY_S = 0.05
+_COMPLETION_PATIENCE = 4096  # calls of others; somebody may type on, and then reads nothing back
 _LADDER_GAP = 0.15  # inside a long prefill: at most so much is read again of what was rolled back
 
 
@@ -92,6 +93,8 @@ class SessionManager:
         is_completion = request.priority is Priority.COMPLETION
         short_tail = _COMPLETION_TAIL if is_completion else _ANSWER_TAIL
         branch, num_known = self.cache.open(request.prompt, request.session, short_tail=short_tail)
+        if is_completion:
+            branch.patience = _COMPLETION_PATIENCE
         reused = len(branch.ledger)
         logits = branch.node.logits if reused == len(request.prompt) else None
         return Prepared(branch, reused, self._cuts(request, reused, num_known), logits)
@@ -110,6 +113,7 @@ class SessionManager:
                 if not self.cache.make_room():
                     raise ContextFullError("the KV cache is full", hint="raise model.n_ctx") from error
             else:
+                self.cache.kept.num_calls += 1
                 for step in steps:
                     step.session.ledger.append(step.tokens)
                 return
@@ -171,7 +175,9 @@ class SessionManager:
     def idle_work(self, budget_s: float = 0.0) -> bool:
         """Housekeeping for about `budget_s` while nobody waits. True when there is more of it."""
         end = time.perf_counter() + budget_s
-        while has_more := self.persistence is not None and self.persistence.tick():
+        self.cache.clear_stale()
+        save = self.cache.write_behind if self.persistence is None else self.persistence.tick
+        while has_more := save():
             if time.perf_counter() >= end:
                 break
         self._note_pending()

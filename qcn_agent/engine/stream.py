@@ -29,6 +29,11 @@ class EventStream:
         self._closed = False
         self._error: Exception | None = None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether an event pushed now would wake the consumer: until then text is better kept and sent as one."""
+        return not self._wake_pending and self._clock() - self._woken_at >= _WAKE_INTERVAL_S
+
     def push(self, event: Event, *, urgent: bool = False) -> None:
         """Hand over one event: now if `urgent` or if the latest wake-up is a while ago, else with the next one."""
         with self._lock:

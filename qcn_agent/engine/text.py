@@ -46,17 +46,23 @@ class IncrementalDetokenizer:
 
     def __init__(self, stop: Sequence[str] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._is_whole = True  # no character is unfinished
         self._stop = tuple(filter(None, stop))
         self._held = ""
         self.stopped = False
 
     def push(self, piece: bytes) -> str:
         """Text that became certain with `piece`, the bytes of one token."""
-        return self._release(self._decoder.decode(piece))
+        if self._is_whole and piece.isascii():
+            return self._release(piece.decode("ascii"))
+        text = self._decoder.decode(piece)
+        self._is_whole = not self._decoder.getstate()[0]
+        return self._release(text)
 
     def flush(self) -> str:
         """The rest, when no token follows: an unfinished character becomes U+FFFD."""
         text = self._release(self._decoder.decode(b"", final=True))
+        self._is_whole = True
         held, self._held = self._held, ""
         return text if self.stopped else text + held
 

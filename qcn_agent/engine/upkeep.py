@@ -16,6 +16,7 @@ class Upkeep:
         self.is_due = True
         self._sessions = sessions
         self._clock = clock
+        self._next_step = 0
         self._checked_at = float("-inf")
 
     def rest(self) -> None:
@@ -28,5 +29,6 @@ class Upkeep:
 
     def after(self, num_steps: int) -> None:
         """One piece now and then, or a busy day would never be saved."""
-        if num_steps % _STEPS == 0:
+        if num_steps >= self._next_step:
+            self._next_step = num_steps + _STEPS
             self._sessions.idle_work(0.0)

@@ -1,5 +1,6 @@
 """The binding names devices and buffer types, and turns llama.cpp's log fragments into records."""
 
+import ctypes
 import logging
 
 import pytest
@@ -63,3 +64,13 @@ def test_only_recent_errors_are_kept() -> None:
         log.write(4, f"error {number}\n".encode())
     assert len(log.errors) == 8
     assert log.errors[-1] == "error 99"
+
+
+def test_quick_calls_keep_the_interpreter() -> None:
+    """They are the same functions with the same signature, but for that."""
+    keeps = ctypes.PyDLL._func_flags_  # type: ignore[attr-defined]
+    assert llama_cpp.quick.llama_version() == llama_cpp.api.llama_version()
+    for name in ("llama_sampler_sample", "llama_sampler_accept", "llama_vocab_is_eog"):
+        quick, releasing = getattr(llama_cpp.quick, name), getattr(llama_cpp.api, name)
+        assert (quick.argtypes, quick.restype) == (releasing.argtypes, releasing.restype)
+        assert type(quick)._flags_ == keeps != type(releasing)._flags_

@@ -42,15 +42,15 @@ def test_bytes_that_are_no_utf8_do_not_crash(vocab: LlamaVocab) -> None:
 
 
 def test_after_close_nothing_is_looked_up_in_freed_memory(vocab: LlamaVocab) -> None:
-    """Pieces seen before are remembered; all else is an error."""
-    seen = vocab.piece(5, special=True)
+    """Pieces seen before and the tokens that end an answer are remembered; all else is an error."""
+    seen, is_end = vocab.piece(5, special=True), vocab.is_end(5)
     handle = vocab.handle
     vocab.close()
     assert vocab.piece(5, special=True) == seen
+    assert vocab.is_end(5) is is_end
     for call in (
         lambda: vocab.tokenize(b"a", parse_special=False),
         lambda: vocab.piece(6, special=True),
-        lambda: vocab.is_end(5),
     ):
         with pytest.raises(EngineError, match="closed"):
             call()

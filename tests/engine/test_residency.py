@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qcn_agent.engine.backend import NoBranchError
-from qcn_agent.engine.generator import GenerationRequest, IntArray
+from qcn_agent.engine.generator import GenerationRequest, IntArray, Priority
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.residency import Residency
 from qcn_agent.engine.session import SessionManager, Step
@@ -132,3 +132,31 @@ def test_a_shortage_of_cells_is_waited_for_and_costs_nothing(
         cache.manager.check_integrity()
     cache.manager.release(running)
     assert cache.read("a", more, 60) == 150
+
+
+def test_who_rests_while_others_compute_leaves_the_device(cache: Cache, random_tokens: RandomTokens) -> None:
+    """Its cells make each call of others longer. It comes back from its copies; without copies it stays."""
+    prompt = random_tokens(150, 1)
+    cache.read("resting", prompt)
+    (resting,) = [branch for branch in cache.kept.branches.values() if branch.name == "resting"]
+    cache.kept.num_calls += 200  # of others
+    assert resting not in cache.kept.stale()
+    while cache.manager.idle_work(1.0):
+        pass
+    cache.manager.idle_work()
+    assert "resting" not in {branch.name for branch in cache.kept.branches.values()}
+    assert cache.read("resting", np.concatenate([prompt, random_tokens(10, 9)])) == 150
+
+
+def test_a_completion_s_branch_stays_while_somebody_may_type_on(cache: Cache, random_tokens: RandomTokens) -> None:
+    """Reading it back would be waited for."""
+    prompt = random_tokens(60, 1)
+    request = GenerationRequest("fim", prompt, 1, priority=Priority.COMPLETION)
+    branch = cache.manager.prepare(request).session
+    cache.manager.extend([Step(branch, prompt)])
+    cache.manager.release(branch)
+    cache.kept.num_calls += 200
+    while cache.manager.idle_work(1.0):
+        pass
+    cache.manager.idle_work()
+    assert branch in cache.kept.branches.values()

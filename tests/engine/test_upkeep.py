@@ -59,10 +59,14 @@ def test_the_books_are_checked_every_half_minute(manager: SessionManager) -> Non
 
 
 def test_a_busy_day_is_saved_piece_by_piece(manager: SessionManager) -> None:
-    """Each sixty-fourth step does one piece, the others none."""
+    """A piece at the first step, and one after each sixty-four, however many of them one look comprises."""
     upkeep = Upkeep(manager, Clock())
     stored = manager.cache.kept.stored
-    upkeep.after(63)
-    assert not stored
-    upkeep.after(64)
+    upkeep.after(3)
     assert len(stored) == 1
+    (node,) = stored
+    upkeep.after(66)
+    assert node.state is None
+    for num_steps in range(90, 64 * 100, 64):  # writing what is copied comes first, and is waited for piece by piece
+        upkeep.after(num_steps)
+    assert node.state is not None

@@ -22,6 +22,11 @@ class Recorder(EventStream):
         self.error: Exception | None = None
         self.is_closed = False
 
+    @property
+    def is_due(self) -> bool:
+        """Each token is taken at once."""
+        return True
+
     def push(self, event: Event, *, urgent: bool = False) -> None:
         """Keep."""
         self.received.append(event)
