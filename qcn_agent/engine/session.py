@@ -91,7 +91,7 @@ class SessionManager:
         """
         is_completion = request.priority is Priority.COMPLETION
         short_tail = _COMPLETION_TAIL if is_completion else _ANSWER_TAIL
-        branch, num_known = self.cache.open(request.prompt, request.session, short_tail=short_tail)
+        branch, num_known = self.cache.open(request.prompt, request.session, request.project, short_tail=short_tail)
         reused = len(branch.ledger)
         logits = branch.node.logits if reused == len(request.prompt) else None
         return Prepared(branch, reused, self._cuts(request, reused, num_known), logits)
@@ -187,9 +187,12 @@ class SessionManager:
         """Size of the files of this model's cache."""
         return self.tiers.store.num_bytes if self.tiers.store is not None else 0
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """Save what is not saved yet, as far as the time goes."""
+    def close(self, timeout_s: float = 7.0) -> None:
+        """Save what is not saved yet, as far as the time goes: what was being read, too. A stuck disk costs 5 s more."""
         if self.persistence is not None:
+            for branch in list(self.cache.kept.branches.values()):
+                if branch.is_running:
+                    self.cache.rest(branch)
             self.persistence.flush(timeout_s)
             self.persistence.close()
 
