@@ -32,12 +32,16 @@ class _Job:
 
 
 class Persistence:
-    """Of one cache. `kept` must be empty when this is made: what is on disk becomes its first content."""
+    """Of one cache. `kept` must be empty when this is made: what is on disk becomes its first content.
+
+    `also` are more nodes with a state that is worth writing.
+    """
 
     def __init__(self, kept: Residency, store: DiskStore) -> None:
         self._kept = kept
         self._store = store
         self._job: _Job | None = None
+        self.also: set[Node] = set()
         adopt(kept, store)
 
     @property
@@ -73,7 +77,8 @@ class Persistence:
         if blob is None or blob.data is None or blob.identity is None:
             # Not before all copies are written: where host memory is short, two would displace each other for ever.
             return any(self._kept.save_a_part(leaf) for leaf in wanted)
-        self._job = _Job(blob, _in_background(functools.partial(self._store.write, blob.identity, blob.data, frozenset(blob.owners))))
+        write = functools.partial(self._store.write, blob.identity, blob.data, frozenset(blob.owners))
+        self._job = _Job(blob, _in_background(write))
         return True
 
     def flush(self, timeout_s: float) -> bool:
@@ -103,7 +108,7 @@ class Persistence:
     def _wanted(self) -> list[Node]:
         """Nodes whose state should survive, most valuable first, as far as the disk has room for states."""
         tails = (branch.node for branch in self._kept.branches.values() if not branch.is_running)
-        leaves = {*tails, *self._anchors()}
+        leaves = {*tails, *self._anchors(), *self.also}
         wanted = sorted(leaves, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
         num_bytes, spent, affordable = 0, Counter[frozenset[str]](), list[Node]()
         held = self._held()

@@ -146,9 +146,7 @@ def test_a_file_that_became_a_pipe_is_a_miss(store: DiskStore) -> None:
 
 
 @pytest.mark.parametrize("what", ["open", "link", "file"])
-def test_a_folder_that_can_t_be_trusted_is_no_disk(
-    tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_that_can_t_be_trusted_is_no_disk(tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture) -> None:
     """One line says why; nothing is read or written there, and nothing fails."""
     store = DiskStore(tmp_path, "model a", 10_000)
     _written(store)

@@ -76,11 +76,11 @@ def test_only_a_plain_file_is_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     (tmp_path / "folder").mkdir()
-    num_open = len(os.listdir("/dev/fd"))
+    num_open = len(list(Path("/dev/fd").iterdir()))
     for name in ("pipe", "link", "folder", "nothing"):
         with pytest.raises(OSError, match=name):
             open_regular(tmp_path / name)
-    assert len(os.listdir("/dev/fd")) == num_open
+    assert len(list(Path("/dev/fd").iterdir())) == num_open
     with open_regular(tmp_path / "file") as stream:
         assert stream.read() == b"abc"
 
