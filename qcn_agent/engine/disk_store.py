@@ -66,14 +66,14 @@ class DiskStore:
         self.is_broken = False  # it could not be written: not tried again in this run
 
     def load(self) -> list[StoredBlob]:
-        """All complete files, KV before states, shorter paths first. Half-written and old ones are swept away."""
+        """All complete files, KV before states, by where they begin. Half-written and old ones are swept away."""
         found: list[StoredBlob] = []
         for file in self._files():
             stored = None if _is_being_written(file) else self._look(file)
             if stored is not None:
                 found.append(stored)
                 self.num_bytes += stored.num_bytes
-        return sorted(found, key=lambda stored: (stored.identity.is_state, stored.identity.end))
+        return sorted(found, key=lambda stored: (stored.identity.is_state, stored.identity.start, stored.identity.end))
 
     def _files(self) -> list[Path]:
         """None, and no more attempts to write, when the folder can't be trusted or read."""
