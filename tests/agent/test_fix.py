@@ -481,9 +481,7 @@ async def test_cancelling_puts_the_tree_back(project: Path, client_env: Mapping[
         await task
 
     assert tree(project) == before
-    assert (
-        run.model.dropped == []
-    )  # the same question may come again
+    assert run.model.dropped == []  # the same question may come again
 
 
 async def test_custom_command_is_judged_by_its_exit_code(project: Path, client_env: Mapping[str, str]) -> None:
