@@ -4,11 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from qcn_agent.engine.arena import Identity
+from qcn_agent.engine.backend import Bytes
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
@@ -246,9 +247,9 @@ def test_a_stuck_write_is_left_to_itself(
     daemon.read("a", random_tokens(150, 1), 60)
     gate, write = threading.Event(), store.write
 
-    def stuck(*args: Any) -> Path | None:
+    def stuck(identity: Identity, data: Bytes, owners: frozenset[str] = frozenset()) -> Path | None:
         gate.wait()
-        return write(*args)
+        return write(identity, data, owners)
 
     store.write = stuck  # type: ignore[method-assign]  # no disk can be made to hang at will
     while persistence._job is None:
