@@ -3,6 +3,7 @@
 QCN_AGENT_HOME, when set, holds `config/`, `state/` and `cache/` in one place.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def cache_dir() -> Path:
 def kv_cache_dir() -> Path:
     """What models have read, as files; it holds the user's code. A folder for each model and layout, 0700."""
     return cache_dir() / "kv"
+
+
+def project_tag(root: Path) -> str:
+    """A short name for the project at `root`, the same through any link to it: 12 of 0-9 and a-f."""
+    return hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=6).hexdigest()
 
 
 def state_dir() -> Path:

@@ -28,3 +28,12 @@ def test_without_the_variable_the_platform_decides(monkeypatch: pytest.MonkeyPat
 
     assert "qcn-agent" in str(paths.config_file())
     assert "qcn-agent" in str(paths.cache_dir())
+
+
+def test_a_project_has_one_tag_through_any_link(tmp_path: Path) -> None:
+    """And two projects have two; it fits into a file name, and the project need not exist any more."""
+    (tmp_path / "link").symlink_to(tmp_path / "project")
+    tag = paths.project_tag(tmp_path / "project")
+    assert paths.project_tag(tmp_path / "link") == tag != paths.project_tag(tmp_path)
+    assert tag.isalnum()
+    assert len(tag) == 12

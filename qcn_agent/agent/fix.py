@@ -24,6 +24,7 @@ from qcn_agent.config import FixConfig
 from qcn_agent.engine.generator import Generator, SamplingParams
 from qcn_agent.engine.grammar import ParameterShape, ToolShape, tool_call_grammar
 from qcn_agent.errors import ContextFullError, UsageError
+from qcn_agent.paths import project_tag
 from qcn_prompts import Profile
 from qcn_prompts.profile import Sampling
 from qcn_tools.base import Observation, Tool
@@ -95,6 +96,7 @@ class FixRun:
             grammar=tool_call_grammar([_tool_shape(tool) for tool in self._tools.values()]),
             totals=self._totals,
             emit=emit,
+            project=project_tag(self._root),
         )
         self._red_states: set[str] = set()
         self._best: tuple[Judgement, str] | None = None
@@ -103,15 +105,18 @@ class FixRun:
 
     async def run(self) -> Outcome:
         """Do it. Whatever ends the run early, cancellation included, leaves the tree as found (unless `keep`)."""
+        may_go_on = False
         try:
             return await self._run()
-        except BaseException:
+        except BaseException as error:
+            may_go_on = isinstance(error, asyncio.CancelledError)  # whoever asks again need not wait for it to be read
             self._keep_or_take_back()
             for text in self._mixed():
                 self._warn(text)
             raise
         finally:
-            self._generator.drop_session(self._speaker.session)
+            if not may_go_on:
+                self._generator.drop_session(self._speaker.session)
             self._journal.close()
 
     async def _run(self) -> Outcome:

@@ -33,7 +33,7 @@ class Spoken:
 
 @dataclass
 class Speaker:
-    """Makes turns in one engine session."""
+    """Makes turns in one engine session, of the project with that tag (`paths.project_tag`; empty: of none)."""
 
     generator: Generator
     session: str
@@ -41,6 +41,7 @@ class Speaker:
     grammar: Grammar | None
     totals: Totals
     emit: Emit
+    project: str = ""
     _longest: list[IntArray] = field(default_factory=list)
 
     async def speak(self, transcript: Transcript, sampling: SamplingParams, max_tokens: int) -> Spoken:
@@ -56,6 +57,7 @@ class Speaker:
             boundaries=prompt.boundaries,
             sampling=sampling,
             grammar=self.grammar,
+            project=self.project,
         )
         text, finished = await self._stream(request)
         self._account(prompt.tokens, finished)

@@ -25,16 +25,21 @@ def given_project(workspace: str | None) -> Project:
     """
     if workspace is None:
         return find_project(_here())
+    root = named_folder(workspace)
+    if root.is_dir():
+        return Project(root)
+    what = "is a file, not a folder" if root.exists() else "does not exist"
+    raise UsageError(f"--workspace: {root} {what}", hint="name the project's folder, or leave --workspace out")
+
+
+def named_folder(workspace: str) -> Path:
+    """What `--workspace` names, absolute and without links, whether it exists or not. Raises UsageError."""
     if not workspace.strip():
         raise UsageError("--workspace is empty", hint="name the project's folder, or leave --workspace out")
     try:
-        root = Path(workspace).expanduser().resolve()
-        if root.is_dir():
-            return Project(root)
+        return Path(workspace).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a null byte
         raise UsageError(f"--workspace {workspace}: {error}", hint="name the project's folder") from error
-    what = "is a file, not a folder" if root.exists() else "does not exist"
-    raise UsageError(f"--workspace: {root} {what}", hint="name the project's folder, or leave --workspace out")
 
 
 def find_project(here: Path) -> Project:

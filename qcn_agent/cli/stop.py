@@ -3,20 +3,29 @@
 import click
 
 from qcn_agent import paths
+from qcn_agent.cli.project import named_folder
 from qcn_agent.daemon import client
+from qcn_agent.errors import UsageError
 
 
 @click.command("stop")
 @click.option("--if-idle", is_flag=True, help="Only when nothing runs.")
 @click.option("--forget", is_flag=True, help="Then delete what the model has read from the disk, of all projects.")
-def command(if_idle: bool, forget: bool) -> int:
+@click.option("--workspace", metavar="DIR", help="With --forget: only of this project, which may be gone already.")
+def command(if_idle: bool, forget: bool, workspace: str | None) -> int:
     """Stop the daemon. Runs in progress are cancelled, their trees put back.
 
-    The daemon keeps what conversations have in common on disk, so that nothing is read twice; --forget deletes it.
+    The daemon keeps what conversations have in common on disk, so that nothing is read twice; --forget deletes it. What
+    several projects share, as the description of the tools, stays as long as one of them is not forgotten.
     """
+    from qcn_agent.engine.ownership import forget_files
+
+    if workspace is not None and not forget:
+        raise UsageError("--workspace says what to forget", hint="qcn-agent stop --forget --workspace DIR")
+    project = paths.project_tag(named_folder(workspace)) if workspace is not None else None
     is_stopped = _stop(if_idle=if_idle)
     if is_stopped and forget:
-        click.echo(f"forgotten: {_purge():,} files")
+        click.echo(f"forgotten: {forget_files(paths.kv_cache_dir(), project):,} files")
     return 0 if is_stopped else 1
 
 
@@ -33,11 +42,3 @@ def _stop(*, if_idle: bool) -> bool:
     client.wait_until_gone()
     click.echo("stopped")
     return True
-
-
-def _purge() -> int:
-    """Delete the files of the KV cache, of all models."""
-    files = [file for file in paths.kv_cache_dir().rglob("*") if file.is_file()]
-    for file in files:
-        file.unlink(missing_ok=True)
-    return len(files)

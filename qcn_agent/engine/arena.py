@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,9 @@ from qcn_agent.engine.backend import Bytes
 from qcn_agent.engine.generator import IntArray
 
 
-def path_key(tokens: IntArray) -> str:
-    """Names a whole token path."""
-    return path_keys(tokens, [len(tokens)])[0]
-
-
-def path_keys(tokens: IntArray, positions: Sequence[int]) -> list[str]:
-    """The names of the paths that end at these ascending positions, in one pass."""
-    data, digest, begin = np.ascontiguousarray(tokens, np.int32), hashlib.blake2b(digest_size=16), 0
+def path_keys(digest: hashlib.blake2b, tokens: IntArray, positions: Sequence[int]) -> list[str]:
+    """The names of the paths that end at these ascending positions of `tokens`, which follow what was hashed."""
+    data, digest, begin = np.ascontiguousarray(tokens, np.int32), digest.copy(), 0
     keys = []
     for position in positions:
         digest.update(data[begin:position].data)
@@ -53,7 +48,8 @@ class Identity:
 class Blob:
     """One serialised KV stretch (`num_tokens` > 0) or state (0). After a split several nodes use one blob.
 
-    `data` is None when only the file is left. `start` is the position of its first token.
+    `data` is None when only the file is left. `start` is the position of its first token. `owners` are the projects of
+    the node that it ended at when it was made: the very set, so that it follows.
     """
 
     data: Bytes | None
@@ -64,6 +60,7 @@ class Blob:
     num_users: int = 1
     identity: Identity | None = None  # only where there is a disk to write to
     is_lost: bool = False  # it could not be read
+    owners: set[str] = field(default_factory=set)
 
 
 class Arena:

@@ -3,7 +3,7 @@
 A file is one blob: a header line of JSON, the tokens that it covers, the payload. It is named by what it is a function
 of, so writers can't disagree, and it is complete or absent (temp + fsync + rename). The folder belongs to one model,
 build and layout (`fingerprint`); files of another one are in another folder and never met. Whatever is wrong with a
-file makes it a miss.
+file makes it a miss, and whatever is wrong with the folder leaves us without a disk, not without a daemon.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ import numpy as np
 
 from qcn_agent.engine.arena import Blob, Identity
 from qcn_agent.engine.backend import BlobLostError, Bytes
+from qcn_agent.engine.ownership import owned_name, owners_of
+from qcn_agent.engine.private_file import check_folder, is_temporary, open_regular, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ _MAGIC = "qcn-kv 1"
 _MAX_HEADER = 4096
 _MAX_WRITE_S = 3600.0
 _MAX_AGE_S = 30 * 86_400.0
+_MAX_TOKENS = 1 << 24  # of a path
+_WRONG = (OSError, ValueError, TypeError, RecursionError)  # with a file that somebody else has written
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class StoredBlob:
     identity: Identity
     num_bytes: int
     file: Path
+    owners: frozenset[str]  # projects, see `ownership.py`
 
 
 class DiskStore:
@@ -61,21 +66,32 @@ class DiskStore:
         self.is_broken = False  # it could not be written: not tried again in this run
 
     def load(self) -> list[StoredBlob]:
-        """All complete files, KV before states, shorter paths first. Half-written and old ones are swept away."""
+        """All complete files, KV before states, by where they begin. Half-written and old ones are swept away."""
         found: list[StoredBlob] = []
-        with contextlib.suppress(FileNotFoundError):
-            for file in sorted(self._folder.iterdir()):
-                stored = None if _is_being_written(file) else self._look(file)
-                if stored is not None:
-                    found.append(stored)
-                    self.num_bytes += stored.num_bytes
-        return sorted(found, key=lambda stored: (stored.identity.is_state, stored.identity.end))
+        for file in self._files():
+            stored = None if _is_being_written(file) else self._look(file)
+            if stored is not None:
+                found.append(stored)
+                self.num_bytes += stored.num_bytes
+        return sorted(found, key=lambda stored: (stored.identity.is_state, stored.identity.start, stored.identity.end))
+
+    def _files(self) -> list[Path]:
+        """None, and no more attempts to write, when the folder can't be trusted or read."""
+        try:
+            check_folder(self._folder)
+            return sorted(self._folder.iterdir())
+        except FileNotFoundError:
+            pass  # the first write makes it
+        except OSError as error:
+            logger.warning("no conversations are kept on disk: %s", error)
+            self.is_broken = True
+        return []
 
     def has_room(self, num_bytes: int) -> bool:
         """Whether so much more fits, and the disk still takes it."""
         return not self.is_broken and self.num_bytes + num_bytes <= self.max_bytes
 
-    def write(self, identity: Identity, data: Bytes) -> Path | None:
+    def write(self, identity: Identity, data: Bytes, owners: frozenset[str] = frozenset()) -> Path | None:
         """Make a complete file. None when the disk is full or can't be written; nothing is left behind then.
 
         May be called from another thread than the rest; the caller gives the result to `note`.
@@ -91,7 +107,8 @@ class DiskStore:
             checksum=_checksum(identity, data),
         )
         line = json.dumps(asdict(header)).encode() + b"\n"
-        file = self._folder / f"{identity.after}-{identity.start}-{identity.end}"
+        name = owned_name(f"{identity.after}-{identity.start}-{identity.end}", owners)
+        file = self._folder / name
         is_written = self._put(file, (line, identity.tokens, identity.ends, data.data))
         return file if is_written else None
 
@@ -99,17 +116,27 @@ class DiskStore:
         """The file of `blob` is written."""
         blob.file = file
         self.num_bytes += blob.num_bytes
+        self.rename(blob)
+
+    def rename(self, blob: Blob) -> None:
+        """Make the file, if there is one, say who owns it. It keeps its name when that fails."""
+        if blob.file is None or (name := owned_name(blob.file.name, blob.owners)) == blob.file.name:
+            return
+        try:
+            blob.file = blob.file.rename(blob.file.with_name(name))
+        except OSError as error:
+            logger.info("a file of the cache keeps its owners: %s", error)
 
     def read(self, blob: Blob) -> Bytes:
         """The payload, checked. Raises BlobLostError, after which the file is gone."""
         assert blob.file is not None  # noqa: S101 - the caller asks only for what was written
         try:
-            with blob.file.open("rb") as stream:
+            with open_regular(blob.file) as stream:
                 header, identity = self._read_head(stream)
-                data = np.fromfile(stream, np.uint8)
-            if len(data) != blob.num_bytes or _checksum(identity, data) != header.checksum:
+                data = np.fromfile(stream, np.uint8, blob.num_bytes)
+            if len(data) != header.num_bytes or _checksum(identity, data) != header.checksum:
                 raise ValueError("damaged")
-        except (OSError, ValueError, TypeError) as error:
+        except _WRONG as error:
             name = blob.file.name
             self.remove(blob)
             raise BlobLostError(f"{name}: {error}") from error
@@ -125,48 +152,41 @@ class DiskStore:
 
     def _look(self, file: Path) -> StoredBlob | None:
         try:
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 header, identity = self._read_head(stream)
-                size = stream.tell() + header.num_bytes
-            status = file.stat()
-            if status.st_size != size or time.time() - status.st_mtime > _MAX_AGE_S:
-                raise ValueError("not complete, or too old")
-            return StoredBlob(identity, header.num_bytes, file)
-        except (OSError, ValueError, TypeError) as error:
+                if time.time() - os.fstat(stream.fileno()).st_mtime > _MAX_AGE_S:
+                    raise ValueError("too old")
+            return StoredBlob(identity, header.num_bytes, file, owners_of(file.name))
+        except _WRONG as error:
             logger.info("a file of the cache is no use and is removed: %s", error)
             with contextlib.suppress(OSError):
                 file.unlink()
             return None
 
     def _read_head(self, stream: BinaryIO) -> tuple[_Header, Identity]:
+        """What a file says of itself, which fits its size; `stream` is at the payload then. Raises one of _WRONG."""
         header = _Header(**json.loads(stream.readline(_MAX_HEADER)))
-        if header.magic != _MAGIC or header.fingerprint != self._fingerprint or not 0 <= header.start <= header.end:
+        if header.magic != _MAGIC or header.fingerprint != self._fingerprint:
             raise ValueError("not of this cache")
+        kinds = [type(value) for value in (header.start, header.end, header.num_bytes, header.before, header.after)]
+        if kinds != [int, int, int, str, str] or not 0 <= header.start <= header.end <= _MAX_TOKENS:
+            raise ValueError("not what we write")
         num_tokens = header.end - header.start
+        size = stream.tell() + 5 * num_tokens + header.num_bytes
+        if not 0 <= header.num_bytes <= self.max_bytes or os.fstat(stream.fileno()).st_size != size:
+            raise ValueError("not complete, or too large")
         tokens, ends = stream.read(4 * num_tokens), stream.read(num_tokens)
-        if len(tokens) + len(ends) != 5 * num_tokens:
-            raise ValueError("not complete")
         return header, Identity(header.start, header.end, header.before, header.after, tokens, ends)
 
     def _put(self, file: Path, parts: tuple[bytes | memoryview, ...]) -> bool:
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                for part in parts:
-                    stream.write(part)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.rename(file)
+            write_whole(file, parts)
         except FileNotFoundError as error:  # somebody swept it away
             logger.info("a file of the cache could not be kept: %s", error)
             return False
         except OSError as error:
             logger.warning("the disk cache can't be written any more in this run: %s", error)
             self.is_broken = True
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             return False
         return True
 
@@ -174,7 +194,7 @@ class DiskStore:
 def _is_being_written(file: Path) -> bool:
     """Whether another process may still be at it."""
     try:
-        return file.suffix == ".tmp" and time.time() - file.stat().st_mtime < _MAX_WRITE_S
+        return is_temporary(file) and time.time() - file.lstat().st_mtime < _MAX_WRITE_S
     except OSError:
         return True
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import re
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from qcn_agent.engine.traced import RequestTracks, TracedSessions
 from qcn_agent.errors import ContextFullError, UsageError
 
 _MAX_HOST_BYTES = 16 << 30
+_PROJECT = re.compile(r"[0-9a-z]{0,16}")  # it becomes part of file names
 _SCHEDULING = SchedulerConfig()
 
 
@@ -189,6 +191,8 @@ class Engine:
             raise UsageError(f"the prompt holds token ids outside 0 .. {self.n_vocab - 1}")
         if request.max_new_tokens < 1:
             raise UsageError("max_new_tokens must be at least 1")
+        if not _PROJECT.fullmatch(request.project):
+            raise UsageError(f"{request.project!r} is no project tag: at most 16 of 0-9 and a-z")
         needed = len(prompt) + request.max_new_tokens
         if needed > self.n_ctx:
             raise ContextFullError(

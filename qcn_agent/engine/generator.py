@@ -66,6 +66,9 @@ class GenerationRequest:
     (numbers of tokens) that a later request is likely to branch from or continue at: the ends of messages.
     Generation ends at an end-of-generation token of the model, at one of the `stop` strings, or at the limit.
 
+    `project` says whose conversation it is (`paths.project_tag`; at most 16 of 0-9 and a-z, empty: nobody's), so that
+    what was read of one project can be deleted from the disk.
+
     `deadline_ms`: the first token is worth nothing later than so many milliseconds after the request. When the rates
     measured so far say that it can't be met, or when it has passed, generation ends with the reason "deadline".
     """
@@ -79,6 +82,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     priority: Priority = Priority.INTERACTIVE
     deadline_ms: float | None = None
+    project: str = ""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ def _check_node(node: Node, kept: Residency) -> None:
     parent, what = node.parent, f"the node at {node.start}"
     is_linked = parent is not None and parent.children.get(node.data[:4]) is node and parent.end == node.start
     _require(is_linked, f"{what} hangs loose")
+    is_owned = node.projects <= parent.projects if parent is not None and parent.parent is not None else True
+    _require(is_owned, f"somebody who came through {what} did not come through what leads to it")
     _require(bool(node.holders) or node.kv is not None, f"nobody has the KV of {what}")
     _require(node.park is None or kept.parks.get(node.park) is node, f"the park of {what} is not known")
     _require(node.holders | node.live <= kept.branches.keys() | kept.parks.keys(), f"a holder of {what} is gone")

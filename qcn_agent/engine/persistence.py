@@ -1,23 +1,28 @@
-"""Keeps conversations on disk behind everybody's back, and finds them again after a restart.
+"""Keeps conversations on disk behind everybody's back; `adoption.py` finds them again after a restart.
 
 Written are the tails of conversations and the anchors, with the KV that they need, and what went to the host anyway.
-All decisions are the engine thread's; one more thread only writes.
+All decisions are the engine thread's; one more thread a write only writes.
 """
 
+import functools
 import logging
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from qcn_agent.engine.arena import Blob, Identity, path_key, path_keys
+from qcn_agent.engine.adoption import adopt
+from qcn_agent.engine.arena import Blob
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.prefix_tree import Node
 from qcn_agent.engine.residency import Residency
 
 logger = logging.getLogger(__name__)
+
+_MAX_SHARE = 0.5  # of the disk, for one project while others have files
 
 
 @dataclass(frozen=True)
@@ -27,14 +32,17 @@ class _Job:
 
 
 class Persistence:
-    """Of one cache. `kept` must be empty when this is made: what is on disk becomes its first content."""
+    """Of one cache. `kept` must be empty when this is made: what is on disk becomes its first content.
+
+    `also` are more nodes with a state that is worth writing.
+    """
 
     def __init__(self, kept: Residency, store: DiskStore) -> None:
         self._kept = kept
         self._store = store
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="qcn-disk")
         self._job: _Job | None = None
-        _adopt(kept, store)
+        self.also: set[Node] = set()
+        adopt(kept, store)
 
     @property
     def pending_bytes(self) -> int:
@@ -69,7 +77,8 @@ class Persistence:
         if blob is None or blob.data is None or blob.identity is None:
             # Not before all copies are written: where host memory is short, two would displace each other for ever.
             return any(self._kept.save_a_part(leaf) for leaf in wanted)
-        self._job = _Job(blob, self._writer.submit(self._store.write, blob.identity, blob.data))
+        write = functools.partial(self._store.write, blob.identity, blob.data, frozenset(blob.owners))
+        self._job = _Job(blob, _in_background(write))
         return True
 
     def flush(self, timeout_s: float) -> bool:
@@ -80,11 +89,18 @@ class Persistence:
                 return False
         return True
 
-    def close(self) -> None:
-        """Wait for the write that is going on."""
-        while self._job is not None:
-            self._collect(wait_s=1.0)
-        self._writer.shutdown()
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Wait for the write that is going on; whether it came to an end. One that does not is left to itself."""
+        end = time.monotonic() + timeout_s
+        while self._job is not None and time.monotonic() < end:
+            self._collect(wait_s=0.1)
+        if self._job is None:
+            return True
+        blob, self._job = self._job.blob, None
+        what = f"{blob.num_tokens} tokens" if blob.num_tokens else "the state"
+        text = "the disk did not take %s at position %d (%d bytes) within %.0f s: lost, like all that waited after it"
+        logger.error(text, what, blob.start, blob.num_bytes, timeout_s)
+        return False
 
     def _anchors(self) -> list[Node]:
         return [node for node in self._kept.parks.values() if node.is_anchor]
@@ -92,13 +108,15 @@ class Persistence:
     def _wanted(self) -> list[Node]:
         """Nodes whose state should survive, most valuable first, as far as the disk has room for states."""
         tails = (branch.node for branch in self._kept.branches.values() if not branch.is_running)
-        leaves = {*tails, *self._anchors()}
+        leaves = {*tails, *self._anchors(), *self.also}
         wanted = sorted(leaves, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
-        num_bytes, affordable = 0, list[Node]()
+        num_bytes, spent, affordable = 0, Counter[frozenset[str]](), list[Node]()
+        held = self._held()
         for node in wanted if not self._store.is_broken else ():
-            needed = self._kept.tiers.size_of(node.end, with_state=True)
-            if num_bytes + needed <= self._store.max_bytes:
+            needed, owners = self._kept.tiers.size_of(node.end, with_state=True), frozenset(node.projects)
+            if num_bytes + needed <= self._store.max_bytes and spent[owners] + needed <= self._limit(owners, held):
                 num_bytes += needed
+                spent[owners] += needed
                 affordable.append(node)
         return affordable
 
@@ -106,17 +124,42 @@ class Persistence:
         """A blob to write next: KV before the states that need it. Makes room on disk at the expense of others."""
         if self._store.is_broken:
             return None
-        stored = (
-            blob for node in self._kept.stored for blob in (node.kv, node.state) if blob and blob.data is not None
-        )
-        waiting = [blob for blob in stored if blob.file is None and blob.num_bytes <= self._store.max_bytes]
-        blob = min(waiting, key=lambda blob: (blob.num_tokens == 0, blob.start), default=None)
-        while blob is not None and not self._store.has_room(blob.num_bytes):
-            victim = self._kept.least_useful_copy(lambda node: self._is_on_disk(node) and node not in wanted)
+        first: dict[frozenset[str], Blob] = {}  # of each project: one without room is not in the way of the others
+        waiting = [blob for blob in self._blobs() if blob.data is not None and blob.file is None]
+        needed = {blob for leaf in wanted for blob in (leaf.state, *(node.kv for node in leaf.path()))}
+        for blob in sorted(waiting, key=lambda blob: (blob not in needed, blob.num_tokens == 0, blob.start)):
+            if blob.num_bytes <= self._store.max_bytes:
+                first.setdefault(frozenset(blob.owners), blob)
+        return next((blob for blob in first.values() if self._make_room(blob, wanted)), None)
+
+    def _make_room(self, blob: Blob, wanted: list[Node]) -> bool:
+        """Whether there is room on disk for a blob. A project that has its share makes it among its own files."""
+        while not self._store.has_room(blob.num_bytes):
+            owners, held = frozenset(blob.owners), self._held()
+            has_share = held[owners] + blob.num_bytes > self._limit(owners, held)
+            victims = (node for node in self._kept.stored if not has_share or node.projects == owners)
+            useless = {node for node in victims if self._is_on_disk(node) and node not in wanted}
+            victim = self._kept.least_useful_copy(useless.__contains__)
             if victim is None:
-                return None
+                return False
             self._kept.forget_copies(victim)
-        return blob
+        return True
+
+    def _blobs(self) -> set[Blob]:
+        """All copies outside the device."""
+        return {blob for node in self._kept.stored for blob in (node.kv, node.state) if blob is not None}
+
+    def _held(self) -> Counter[frozenset[str]]:
+        """Bytes on disk by who owns them."""
+        held = Counter[frozenset[str]]()
+        for blob in self._blobs():
+            if blob.file is not None:
+                held[frozenset(blob.owners)] += blob.num_bytes
+        return held
+
+    def _limit(self, owners: frozenset[str], held: Counter[frozenset[str]]) -> int:
+        """Bytes on disk that may have these owners: all, or a share while others have files."""
+        return int(self._store.max_bytes * (_MAX_SHARE if held.keys() - {owners} else 1.0))
 
     def _is_on_disk(self, node: Node) -> bool:
         """Whether forgetting the copies of `node` makes room on disk."""
@@ -145,50 +188,15 @@ class Persistence:
         return True
 
 
-def _adopt(kept: Residency, store: DiskStore) -> None:
-    """Hang what is on disk into the tree. Files that nothing leads to are removed."""
-    stored = store.load()
-    places: dict[str, tuple[Node, int]] = {path_key(np.zeros(0, np.int32)): (kept.tree.root, 0)}
-    joints = sorted({position for found in stored for position in (found.identity.start, found.identity.end)})
-    for found in stored:
-        identity = found.identity
-        blob = Blob(None, found.num_bytes, identity.start, identity.end - identity.start, found.file, num_users=0)
-        place = places.get(identity.before)
-        if place is not None and identity.is_state:
-            _adopt_state(kept, blob, _node_at(kept, *place))
-        elif place is not None:
-            leaf = _adopt_kv(kept, identity, blob, _node_at(kept, *place))
-            inside = [position for position in joints if identity.start < position <= identity.end]
-            for position, key in zip(inside, path_keys(leaf.path_tokens(), inside), strict=True):
-                places.setdefault(key, (leaf, position))
-        if not blob.num_users:
-            store.remove(blob)
-    for node in reversed(list(kept.tree.nodes())):
-        kept.prune(node)
+def _in_background(work: Callable[[], Path | None]) -> "Future[Path | None]":
+    """Run in a thread that, should the disk never answer, does not keep the process from ending."""
+    result: Future[Path | None] = Future()
 
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except Exception as error:  # the border of the thread
+            result.set_exception(error)
 
-def _adopt_state(kept: Residency, blob: Blob, node: Node) -> None:
-    if node.state is None and node is not kept.tree.root:
-        node.state, blob.num_users = blob, 1
-        kept.note_stored(node)
-
-
-def _adopt_kv(kept: Residency, identity: Identity, blob: Blob, top: Node) -> Node:
-    leaf = kept.tree.extend(top, np.frombuffer(identity.tokens, np.int32), identity.ends)
-    for node in leaf.path()[len(top.path()) :]:
-        if node.kv is None:
-            node.kv = blob
-            blob.num_users += 1
-        kept.note_stored(node)
-    return leaf
-
-
-def _node_at(kept: Residency, node: Node, position: int) -> Node:
-    """The node on the path of `node` that ends at `position`, split off if need be."""
-    while node.parent is not None and node.start >= position:
-        node = node.parent
-    if node.end == position:
-        return node
-    upper = kept.tree.split(node, position)
-    kept.note_stored(upper)
-    return upper
+    threading.Thread(target=run, name="qcn-disk", daemon=True).start()
+    return result

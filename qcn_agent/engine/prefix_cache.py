@@ -32,7 +32,7 @@ class PrefixCache:
         """Sequence ids in use."""
         return self.kept.num_ids - len(self.kept.free)
 
-    def open(self, prompt: IntArray, name: str, *, short_tail: int) -> tuple[Branch, int]:
+    def open(self, prompt: IntArray, name: str, project: str = "", *, short_tail: int) -> tuple[Branch, int]:
         """A running branch that holds the longest usable part of `prompt`, and how far the prompt is known at all.
 
         At most `short_tail` tokens of the session's own branch are given up for it. At least one token is left to
@@ -49,8 +49,10 @@ class PrefixCache:
                 continue
             if branch is not None:
                 branch.name, branch.is_running, branch.last_used = name, True, self.kept.clock
+                branch.project = project
                 for ancestor in node.path():
                     ancestor.sessions.add(name)
+                    self.kept.tiers.own(ancestor, project, branch.seq_id)
                 node.last_used = self.kept.clock
                 return branch, num_known
 
@@ -63,6 +65,7 @@ class PrefixCache:
             while node is not top and node is not None:
                 node.holders.add(branch.seq_id)
                 node.sessions.add(branch.name)
+                self.kept.tiers.own(node, branch.project, branch.seq_id)
                 node.last_used = self.kept.clock
                 self.kept.note_stored(node)
                 node = node.parent  # type: ignore[assignment]  # `top` comes before the root's parent

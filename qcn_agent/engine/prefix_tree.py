@@ -6,6 +6,7 @@ and of its end (a recurrent state) hangs on the node as attributes that only `pr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ class Node:
     `holders`: sequence ids that have the KV of the whole stretch; `kv`: a copy of it outside the device.
     `park`, `live`: sequence ids with the recurrent state after `end`, resting and at the tail of an idle branch;
     `state`: a copy of it outside the device. `logits`: those after `end`, where a prompt ended.
-    `sessions`: names of the conversations that came through here.
+    `sessions`, `projects`: names of the conversations that came through here, and whose they were.
     """
 
     start: int
@@ -42,8 +43,10 @@ class Node:
     state: Blob | None = None
     logits: FloatArray | None = None
     sessions: set[str] = field(default_factory=set)
+    projects: set[str] = field(default_factory=set)
     is_anchor: bool = False
     last_used: int = 0
+    _digest: hashlib.blake2b | None = None  # over all tokens up to `end`, which no split changes
 
     @property
     def end(self) -> int:
@@ -72,6 +75,24 @@ class Node:
     def path_tokens(self) -> IntArray:
         """All tokens up to `end`."""
         return np.frombuffer(b"".join(node.data for node in self.path()), np.int32)
+
+    def path_digest(self) -> hashlib.blake2b:
+        """A hash of all tokens up to `end`; to go on from there, copy it. Each stretch is hashed once."""
+        for node in self._not_hashed():
+            digest = node.parent.path_digest().copy() if node.parent is not None else path_hash()
+            digest.update(node.data)
+            node._digest = digest
+        assert self._digest is not None  # noqa: S101 - it is the last of those
+        return self._digest
+
+    def _not_hashed(self) -> list[Node]:
+        """The end of the path whose hash is not known, the upper nodes first."""
+        nodes = []
+        node: Node | None = self
+        while node is not None and node._digest is None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
 
     def path_ends(self) -> bytes:
         """Call ends of the whole path, a byte each token."""
@@ -120,7 +141,8 @@ class PrefixTree:
         count = position - node.start
         ends = node.ends[: count - 1] + b"\x01"  # whoever parts here ended a call here
         upper = Node(node.start, node.data[: _WIDTH * count], ends, node.parent)
-        upper.holders, upper.sessions, upper.last_used = set(node.holders), set(node.sessions), node.last_used
+        upper.holders, upper.last_used = set(node.holders), node.last_used
+        upper.sessions, upper.projects = set(node.sessions), set(node.projects)
         if node.kv is not None:
             upper.kv = node.kv
             node.kv.num_users += 1
@@ -164,6 +186,11 @@ class PrefixTree:
                 return Match(nodes, base + begin // _WIDTH + _shared(child.data, data[begin:end]))
             node, begin = child, end
         return Match(nodes, base + begin // _WIDTH)
+
+
+def path_hash() -> hashlib.blake2b:
+    """The hash of the empty path: 16 bytes, which name a path in files."""
+    return hashlib.blake2b(digest_size=16)
 
 
 def _key(data: bytes) -> bytes:

@@ -25,6 +25,9 @@ _PATIENCE_CALLS = 128  # of others, see `stale`; measured: reading a token's KV 
 _TAIL_TOKENS = 512  # where a conversation stopped it will most likely go on, however close the state before it is
 
 
+NodeValue = Callable[[Node], float]
+
+
 @dataclass(eq=False)
 class Branch:
     """A path that can be extended. `node` is the part of `ledger` that the tree knows."""
@@ -39,6 +42,7 @@ class Branch:
     rested_at: int = 0  # in calls of the model
     patience: int = _PATIENCE_CALLS
     origin: Origin = NOWHERE  # of what it held when it was opened
+    project: str = ""  # whose conversation it is
 
 
 @dataclass(frozen=True)
@@ -144,12 +148,16 @@ class Residency:
         return False
 
     def save_a_part(self, node: Node, *, may_displace: bool = True) -> bool:
-        """Copy one thing to the host that the state of `node` needs and that has no copy. False when all has one."""
+        """Copy one thing to the host that the state of `node` needs and that has no copy. False when all has one.
+
+        Gives up what is also on disk, or is worth less than `node` by the same measure: as long as nothing is used, no
+        copy can come back in the place of what displaced it, and this comes to an end.
+        """
         score = self.value(node, is_kept=False) if may_displace else 0.0
         for above in node.path():
             if above.kv is None:
                 needed = self.tiers.size_of(above.end - above.start, with_state=False)
-                if not self._displace(needed, score, node):
+                if not self._displace(needed, score, node, self._unsaved_value):
                     return False
                 self.tiers.save_kv(above, min(above.holders))
                 self.note_stored(above)
@@ -157,25 +165,30 @@ class Residency:
         source = self.source(node)
         if not self.needs_states or node.state is not None or source is None:
             return False
-        if not self._displace(self.tiers.size_of(0, with_state=True), score, node):
+        if not self._displace(self.tiers.size_of(0, with_state=True), score, node, self._unsaved_value):
             return False
         self.tiers.save_state(node, source)
         self.note_stored(node)
         return True
 
-    def least_useful_copy(self, is_candidate: Callable[[Node], bool]) -> Node | None:
+    def least_useful_copy(self, is_candidate: Callable[[Node], bool], value: NodeValue | None = None) -> Node | None:
         """Of the nodes with copies outside the device, the one whose copies are worth least."""
-        return min(filter(is_candidate, self.stored), key=self._copy_value, default=None)
+        return min(filter(is_candidate, self.stored), key=value or self._copy_value, default=None)
 
-    def _displace(self, num_bytes: int, score: float, keep: Node) -> bool:
+    def _displace(self, num_bytes: int, score: float, keep: Node, value: NodeValue | None = None) -> bool:
         """Give up copies that are worth less than `score` until so many bytes are free."""
-        kept = set(keep.path())
+        kept, value = set(keep.path()), value or self._copy_value
         while not self.tiers.arena.has_room(num_bytes):
-            node = self.least_useful_copy(lambda node: node not in kept and self._is_on_host(node))
-            if node is None or self._copy_value(node) > score:
+            node = self.least_useful_copy(lambda node: node not in kept and self._is_on_host(node), value)
+            if node is None or value(node) >= score:
                 return False
             self._give_up_memory(node)
         return True
+
+    def _unsaved_value(self, node: Node) -> float:
+        """What the copy of `node` is worth to one who can't know that the device will keep its own."""
+        blob = node.state if self.needs_states else node.kv
+        return 0.0 if blob is not None and blob.file is not None else self.value(node, is_kept=False)
 
     def _give_up_memory(self, node: Node) -> None:
         """What is also on disk stays there; the rest of the copies goes."""

@@ -18,6 +18,7 @@ from qcn_agent.errors import ContextFullError, EngineError
 
 _RECENT_BOUNDARIES = 4  # of one prompt; older ones but the first are seldom branched from
 _COMPLETION_TAIL, _ANSWER_TAIL = 512, 32  # tokens that are not worth a branch of their own when a session goes back
+_SAVED_POINTS = 3  # of a generation that the end of the daemon cuts short
 _NOTE_EVERY_S = 0.05
 _COMPLETION_PATIENCE = 4096  # calls of others; somebody may type on, and then reads nothing back
 _LADDER_GAP = 0.15  # inside a long prefill: at most so much is read again of what was rolled back
@@ -92,7 +93,7 @@ class SessionManager:
         """
         is_completion = request.priority is Priority.COMPLETION
         short_tail = _COMPLETION_TAIL if is_completion else _ANSWER_TAIL
-        branch, num_known = self.cache.open(request.prompt, request.session, short_tail=short_tail)
+        branch, num_known = self.cache.open(request.prompt, request.session, request.project, short_tail=short_tail)
         if is_completion:
             branch.patience = _COMPLETION_PATIENCE
         reused = len(branch.ledger)
@@ -193,11 +194,21 @@ class SessionManager:
         """Size of the files of this model's cache."""
         return self.tiers.store.num_bytes if self.tiers.store is not None else 0
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """Save what is not saved yet, as far as the time goes."""
-        if self.persistence is not None:
-            self.persistence.flush(timeout_s)
-            self.persistence.close()
+    def close(self, timeout_s: float = 7.0) -> None:
+        """Save what is not saved yet, as far as the time goes; a write that is stuck costs 5 s more. Nothing follows.
+
+        What was being read is saved as far as it came; so are the latest points on the way there, because whoever asks
+        again asks with the same prompt, which ends before the answer that was cut short.
+        """
+        persistence, self.persistence = self.persistence, None
+        if persistence is not None:
+            for branch in [branch for branch in self.cache.kept.branches.values() if branch.is_running]:
+                self.cache.rest(branch)
+                if not branch.is_doomed:
+                    parks = [node for node in branch.node.path() if node.park is not None]
+                    persistence.also.update(parks[-_SAVED_POINTS:])
+            persistence.flush(timeout_s)
+            persistence.close()
 
     def check_integrity(self) -> None:
         """Raise EngineError when the books do not balance. Looks at every node."""

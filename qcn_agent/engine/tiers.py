@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 
-from qcn_agent.engine.arena import Arena, Blob, Identity, path_key
+from qcn_agent.engine.arena import Arena, Blob, Identity
 from qcn_agent.engine.backend import Backend, BlobLostError, Bytes
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.origin import Origin, Tier
@@ -39,8 +39,9 @@ class Tiers:
         """Copy the state after `node`, which `src` holds, to host memory."""
         if node.state is None and self._backend.needs_snapshots:
             node.state = self.arena.put(self._backend.export_state(src), node.end, 0)
+            node.state.owners = node.projects
             if self.store is not None:
-                key = path_key(node.path_tokens())
+                key = node.path_digest().hexdigest()
                 node.state.identity = Identity(node.end, node.end, key, key)
 
     def save_kv(self, node: Node, src: int) -> None:
@@ -49,10 +50,29 @@ class Tiers:
             num_tokens = node.end - node.start
             data = self._backend.export_kv(src, node.start, node.end, self._via)
             node.kv = self.arena.put(data, node.start, num_tokens)
-            if self.store is not None:
-                path = node.path_tokens()
-                keys = path_key(path[: node.start]), path_key(path)
-                node.kv.identity = Identity(node.start, node.end, *keys, node.data, node.ends)
+            node.kv.owners = node.projects
+            if self.store is not None and node.parent is not None:
+                before, after = (above.path_digest().hexdigest() for above in (node.parent, node))
+                node.kv.identity = Identity(node.start, node.end, before, after, node.data, node.ends)
+
+    def own(self, node: Node, project: str, src: int) -> None:
+        """`project` came through `node`, whose KV `src` holds: what is on disk of it belongs to both from here on.
+
+        A copy of KV that goes on into what is not theirs stays as it is, and the node gets one of its own: so what a
+        project alone has read can be deleted without harm to others. Without room for that it depends on them.
+        """
+        if project in node.projects:
+            return
+        node.projects.add(project)
+        if self.store is None:
+            return
+        needed = self.size_of(node.end - node.start, with_state=False)
+        if node.kv is not None and project not in node.kv.owners and self.arena.has_room(needed):
+            self.forget_kv(node)
+            self.save_kv(node, src)
+        for blob in (node.kv, node.state):
+            if blob is not None:
+                self.store.rename(blob)
 
     def load_kv(self, nodes: Sequence[Node], dst: int) -> Origin:
         """Give `dst` the KV of consecutive nodes from their copies. Raises BlobLostError, NoRoomError."""

@@ -14,6 +14,7 @@ from qcn_agent.agent.fix import FixRequest, FixRun
 from qcn_agent.agent.outcome import Outcome
 from qcn_agent.config import FixConfig
 from qcn_agent.errors import UsageError
+from qcn_agent.paths import project_tag
 from qcn_prompts import load
 from qcn_tools.environment import find_test_command
 from qcn_tools.process import CommandRunner
@@ -471,7 +472,8 @@ async def test_cancelling_puts_the_tree_back(project: Path, client_env: Mapping[
     slow = project / "tests" / "test_slow.py"
     slow.write_text("import time\n\n\ndef test_slow():\n    time.sleep(3)\n")
     before = tree(project)
-    task = asyncio.create_task(Run(project, client_env, [READ, BREAK, stall])())
+    run = Run(project, client_env, [READ, BREAK, stall])
+    task = asyncio.create_task(run())
     await reached.wait()
 
     task.cancel()
@@ -479,6 +481,7 @@ async def test_cancelling_puts_the_tree_back(project: Path, client_env: Mapping[
         await task
 
     assert tree(project) == before
+    assert run.model.dropped == []  # the same question may come again
 
 
 async def test_custom_command_is_judged_by_its_exit_code(project: Path, client_env: Mapping[str, str]) -> None:
@@ -587,3 +590,12 @@ async def test_sessions_are_dropped_at_the_end(project: Path, client_env: Mappin
     await run()
 
     assert set(run.model.dropped) == {request.session for request in run.model.requests}
+
+
+async def test_requests_say_whose_they_are(project: Path, client_env: Mapping[str, str]) -> None:
+    """So that what was read of a project can be forgotten; not the path itself."""
+    run = Run(project, client_env, [READ, FIX, TESTS, "done"])
+
+    await run()
+
+    assert {request.project for request in run.model.requests} == {project_tag(project)}

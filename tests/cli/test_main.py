@@ -138,6 +138,19 @@ def test_stop_can_forget_what_was_read() -> None:
     assert [file.name for file in paths.cache_dir().rglob("*") if file.is_file()] == ["other"]
 
 
+def test_stop_can_forget_one_project(tmp_path: Path) -> None:
+    """What is its alone goes, also when its folder is gone; what it shares stays, and the rest is not touched."""
+    folder = paths.kv_cache_dir() / "model"
+    folder.mkdir(parents=True)
+    gone, other = paths.project_tag(tmp_path / "gone"), paths.project_tag(tmp_path)
+    for name in (f"a.{gone}", f"b.{other}", ".".join(("c", *sorted((gone, other)))), "d"):
+        (folder / name).write_bytes(b"x")
+    result = qcn("stop", "--forget", "--workspace", str(tmp_path / "gone"))
+    assert (result.returncode, "forgotten: 1 files" in result.stdout) == (0, True)
+    assert sorted(file.name for file in folder.iterdir()) == [f"b.{other}", f"c.{other}", "d"]
+    assert qcn("stop", "--workspace", str(tmp_path)).returncode == 2
+
+
 def test_stop_without_a_daemon_is_fine() -> None:
     """Stopping what does not run is no error."""
     assert qcn("stop").returncode == 0

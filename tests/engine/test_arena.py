@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from qcn_agent.engine.arena import Arena
+from qcn_agent.engine.arena import Arena, path_keys
+from qcn_agent.engine.prefix_tree import path_hash
 
 
 def test_bytes_states_and_tokens_are_counted() -> None:
@@ -38,3 +39,13 @@ def test_an_emptied_blob_can_be_filled_again() -> None:
     for _ in range(2):
         arena.fill(blob, np.arange(10, dtype=np.uint8))
     assert arena.num_bytes == 10
+
+
+def test_paths_are_named_from_anywhere_on_the_way() -> None:
+    """The names are those of the whole paths; what was hashed before is not touched."""
+    tokens = np.arange(20, dtype=np.int32)
+    digest = path_hash()
+    digest.update(tokens[:8].tobytes())
+    whole = path_keys(path_hash(), tokens, [8, 11, 20])
+    assert path_keys(digest, tokens[8:], [3, 12]) == whole[1:]
+    assert digest.hexdigest() == whole[0]

@@ -1,5 +1,6 @@
 """Blobs as files: complete or absent, and whatever is wrong with one is a miss."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -89,6 +90,111 @@ def test_foreign_files_are_swept_away(store: DiskStore, line: bytes) -> None:
     (store._folder / "stray").write_bytes(line)
     assert len(store.load()) == 1
     assert not (store._folder / "stray").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": 0, "end": 10**18},
+        {"start": 3.0},
+        {"start": float("inf")},
+        {"start": True},
+        {"num_bytes": -1},
+        {"num_bytes": 10**18},
+        {"before": ["x"]},
+        {"after": None},
+        {"extra": 1},
+    ],
+)
+def test_a_header_that_lies_is_no_use(store: DiskStore, change: dict[str, object]) -> None:
+    """It is neither believed nor does it end the start."""
+    blob = _written(store)
+    assert blob.file is not None
+    line, _, rest = blob.file.read_bytes().partition(b"\n")
+    blob.file.write_bytes(json.dumps(json.loads(line) | change).encode() + b"\n" + rest)
+    assert store.load() == []
+
+
+def test_what_is_no_plain_file_neither_blocks_nor_ends_the_start(store: DiskStore, tmp_path: Path) -> None:
+    """A pipe, a folder, a link, a device where we may make one, an endless nesting, a file of an absurd length."""
+    blob = _written(store)
+    assert blob.file is not None
+    folder = blob.file.parent
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    (tmp_path / "target").write_bytes(blob.file.read_bytes())
+    (folder / "link").symlink_to(tmp_path / "target")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "nested").write_bytes(b"[" * 4000 + b"\n")
+    with (folder / "sparse").open("wb") as stream:
+        stream.write(blob.file.read_bytes())
+        stream.truncate(1 << 40)
+    (found,) = store.load()
+    assert found.file == blob.file
+    assert {file.name for file in folder.iterdir()} == {blob.file.name, "folder"}
+    assert (tmp_path / "target").exists()
+
+
+def test_a_file_that_became_a_pipe_is_a_miss(store: DiskStore) -> None:
+    """Reading it does not wait for a writer."""
+    blob = _written(store)
+    assert blob.file is not None
+    blob.file.unlink()
+    os.mkfifo(blob.file)
+    with pytest.raises(BlobLostError):
+        store.read(blob)
+
+
+@pytest.mark.parametrize("what", ["open", "link", "file"])
+def test_a_folder_that_can_t_be_trusted_is_no_disk(tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One line says why; nothing is read or written there, and nothing fails."""
+    store = DiskStore(tmp_path, "model a", 10_000)
+    _written(store)
+    folder = store._folder
+    if what == "open":
+        folder.chmod(0o755)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere") if what == "link" else folder.touch()
+    again = DiskStore(tmp_path, "model a", 10_000)
+    assert again.load() == []
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert not again.has_room(1)
+    late = DiskStore(tmp_path, "model a", 10_000)
+    assert late.write(Identity(9, 9, "b", "a"), DATA) is None
+    assert late.is_broken
+
+
+def test_a_leftover_of_a_crash_is_not_in_the_way(store: DiskStore) -> None:
+    """Nor is it written through: a temporary file never had this name before."""
+    blob = _written(store)
+    assert blob.file is not None
+    leftover = blob.file.with_suffix(f".{os.getpid()}.tmp")
+    leftover.symlink_to(store._folder / "target")
+    _written(store)
+    assert not (store._folder / "target").exists()
+
+
+def test_a_file_says_whose_it_is(store: DiskStore) -> None:
+    """As it was when it was written, and after others came; a new store knows it."""
+    blob = _written(store)
+    for owners in ({"a1"}, {"a1", "b2"}, {"a1", "b2", ""}):
+        blob.owners = owners
+        store.rename(blob)
+        (found,) = DiskStore(store._folder.parent, "model a", 10_000).load()
+        assert (set(found.owners), found.file) == (owners, blob.file)
+    assert np.array_equal(store.read(blob), DATA)
+
+
+def test_a_file_that_can_t_be_renamed_keeps_its_owners(store: DiskStore) -> None:
+    """Somebody deleted it: that shows when it is read."""
+    blob = _written(store)
+    assert blob.file is not None
+    file = blob.file
+    file.unlink()
+    blob.owners = {"a1"}
+    store.rename(blob)
+    assert blob.file == file
 
 
 def test_old_files_are_swept_away(store: DiskStore) -> None:

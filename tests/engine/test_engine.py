@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import json
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -166,6 +167,15 @@ async def test_a_malformed_request_is_a_usage_error(
     """Empty prompts, foreign token ids, no room for an answer: none of it reaches llama.cpp."""
     with pytest.raises(UsageError):
         await anext(engine.generate(request_for(np.array(prompt), max_new_tokens=max_new_tokens)))
+
+
+@pytest.mark.parametrize("project", ["../x", "a.b", "_", "x" * 17, "\n"])
+async def test_a_project_s_tag_can_be_part_of_a_file_name(
+    engine: AnyEngine, request_for: RequestFor, random_tokens: RandomTokens, project: str
+) -> None:
+    """Anything else is a usage error."""
+    with pytest.raises(UsageError, match="tag"):
+        await anext(engine.generate(request_for(random_tokens(5, 1), project=project)))
 
 
 async def test_a_request_s_own_error_reaches_its_consumer(
@@ -397,6 +407,36 @@ async def test_a_conversation_outlives_the_engine(
             loaded.close()
         path = np.concatenate([path, finished.tokens, random_tokens(tail, tail)])
     assert (finished.usage.num_reused_tokens, restored) == (157, 157)
+
+
+async def test_what_runs_at_the_end_is_read_at_the_next_start(
+    load_engine: LoadEngine,
+    model_path: Path,
+    config: ModelConfig,
+    finish: Finish,
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+) -> None:
+    """Closed in the middle of an answer: the same question again comes from the disk, up to its last boundary."""
+    prompt = random_tokens(150, 1)
+    request = request_for(prompt, boundaries=(90, 140), max_new_tokens=1800, grammar=ENDLESS, project="p1")
+    loaded = load_engine(config, model_path)
+    try:
+        async for event in loaded.generate(request):
+            if isinstance(event, TextDelta):
+                break
+    finally:
+        begin = time.monotonic()
+        await asyncio.to_thread(loaded.close)
+    assert time.monotonic() - begin < 5
+    loaded = load_engine(config, model_path)
+    try:
+        _, finished = await finish(loaded.generate(replace(request, max_new_tokens=1)))
+        assert finished.usage.num_reused_tokens == 140
+        assert loaded.status().num_restored_disk_tokens == 140
+    finally:
+        loaded.close()
+    assert {file.suffix for file in paths.kv_cache_dir().rglob("*") if file.is_file()} == {".p1"}
 
 
 async def test_without_a_disk_cache_nothing_is_written(

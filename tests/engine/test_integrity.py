@@ -42,6 +42,10 @@ def _forget_copy(kept: Residency) -> None:
     kept.stored.add(kept.tree.root)
 
 
+def _disown(kept: Residency) -> None:
+    max(kept.tree.nodes(), key=lambda node: node.start).projects.add("stranger")
+
+
 def _miscount_bytes(kept: Residency) -> None:
     kept.tiers.arena.num_bytes += 1
 
@@ -58,6 +62,7 @@ def _miscount_bytes(kept: Residency) -> None:
         (_cut_loose, "."),
         (_miscount, "miscounted"),
         (_forget_copy, "unaccounted"),
+        (_disown, "did not come through"),
         (_miscount_bytes, "add up"),
     ],
 )

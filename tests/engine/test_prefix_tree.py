@@ -1,5 +1,7 @@
 """Which token paths are known, where they part, and that nodes keep their identity."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,3 +104,41 @@ def test_parents_come_before_children() -> None:
         _insert(tree, path)
     order = list(tree.nodes())
     assert all(order.index(node.parent) < order.index(node) for node in order if node.parent in order)
+
+
+@given(PATHS)
+def test_a_path_has_one_name_however_it_was_cut(paths: list[list[int]]) -> None:
+    """That of all its tokens, hashed before or after the splits."""
+    tree = PrefixTree()
+    for number, path in enumerate(paths):
+        node = _insert(tree, path)
+        if number % 2:
+            node.path_digest()
+    for node in [tree.root, *tree.nodes()]:
+        expected = hashlib.blake2b(node.path_tokens().tobytes(), digest_size=16).hexdigest()
+        assert node.path_digest().hexdigest() == expected
+
+
+def test_each_stretch_is_hashed_once() -> None:
+    """To name the end of a path costs the stretch that is new, not the path; a very deep one is no trouble."""
+    tree = PrefixTree()
+    node = tree.root
+    for token in range(3000):
+        node = tree.extend(node, _array([token]), b"\x01")
+    assert len(node._not_hashed()) == 3001
+    node.path_digest()
+    leaf = tree.extend(node, _array([7, 8]), b"\x00\x01")
+    assert leaf._not_hashed() == [leaf]
+    leaf.path_digest()
+    upper = tree.split(leaf, 3001)
+    assert (leaf._not_hashed(), upper._not_hashed()) == ([], [upper])
+
+
+def test_a_split_keeps_whose_both_halves_are() -> None:
+    """Later owners of the upper half are not those of the lower one."""
+    tree = PrefixTree()
+    node = _insert(tree, [1, 2, 3])
+    node.projects.add("a")
+    upper = tree.split(node, 2)
+    upper.projects.add("b")
+    assert (upper.projects, node.projects) == ({"a", "b"}, {"a"})

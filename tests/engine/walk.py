@@ -18,6 +18,7 @@ from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_cpp import api
 from qcn_agent.engine.llama_model import load_model
+from qcn_agent.engine.ownership import forget_files
 from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.session import Prepared, SessionManager, Step
 from qcn_agent.errors import ContextFullError
@@ -135,12 +136,14 @@ class Walk:
             self.manager.idle_work()
 
     def _restart(self, _: str) -> None:
-        """Half of them are kills: what is pending is lost, and nothing else."""
+        """Half of them are kills: what is pending is lost, and nothing else. Now and then a project is forgotten."""
         if self._random.random() < 0.5:
             self.manager.close()
         elif self.manager.persistence is not None:
             self.manager.persistence.close()
         self._waiting.clear()
+        if self.manager.tiers.store is not None and self._random.random() < 0.3:
+            self.tally.operations["forgotten files"] += forget_files(self.manager.tiers.store._folder, "p1")
         for seq_id in range(self._backend.n_seq_max):
             self._backend.drop(seq_id)
         self.manager = self._make_manager()
@@ -227,7 +230,8 @@ class Walk:
     def _request(self, session: str, prompt: IntArray) -> GenerationRequest:
         prompt = prompt[:MAX_PATH]
         boundary = int(self._random.integers(1, len(prompt) + 1))
-        return GenerationRequest(session, prompt, 8, boundaries=(len(self._system), boundary))
+        project = f"p{int(session[1:]) % 3}"
+        return GenerationRequest(session, prompt, 8, boundaries=(len(self._system), boundary), project=project)
 
     def _tokens(self, count: int | None = None) -> IntArray:
         length = count or int(self._random.choice(LENGTHS))
