@@ -71,7 +71,7 @@ class Turnstile:
         with self._changed:
             side.turn, side.is_busy, side.is_at_gate = turn, True, True
             while not self._may_pass(side):
-                self._changed.wait(_GAP_S if any(map(self._is_returning, self._sides)) else None)
+                self._changed.wait(_GAP_S if self._passes_by_itself() else None)
             side.is_at_gate = False
             is_passed_over, side.is_passed_over = side.is_passed_over, False
             if turn is Turn.COMPLETION:
@@ -108,6 +108,10 @@ class Turnstile:
         if side.turn is not chosen:
             return False
         return side is not self._latest or not any(rival.turn is chosen for rival in rivals)
+
+    def _passes_by_itself(self) -> bool:
+        """Whether what a side waits for may end without notice: the time for paying, or a short absence."""
+        return self.clock() < self._pays_until or any(map(self._is_returning, self._sides))
 
     def _is_waited_for(self, side: "Side") -> bool:
         """Whether a side is here or on its way. A completion is, wherever it is."""
