@@ -29,7 +29,9 @@ class Turnstile:
         self._sides: list[Side] = []
         self._holder: Side | None = None
         self._latest: Side | None = None  # that held it
-        self._changed = threading.Condition(threading.Lock())
+        self._num_busy = 0  # sides
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     @property
     def owed_s(self) -> float:
@@ -43,9 +45,10 @@ class Turnstile:
 
     def arrive(self, side: "Side", *, is_completion: bool) -> None:
         """`side` has a request from now on. A completion cuts short what others are doing, where they allow that."""
-        with self._changed:
+        with self._lock:
             if not side.is_busy:
-                side.is_busy, side.is_passed_over = True, self._holder not in (None, side)
+                self._note_busy(side)
+                side.is_passed_over = self._holder not in (None, side)
             if is_completion:
                 side.turn = Turn.COMPLETION
                 self.completion_at = self.clock()
@@ -56,51 +59,68 @@ class Turnstile:
 
     def rest(self, side: "Side") -> None:
         """`side` has no request any more."""
-        with self._changed:
+        with self._lock:
+            self._num_busy -= side.is_busy
             side.is_busy = side.is_passed_over = False
             self._changed.notify_all()
 
     def settle_first(self) -> None:
         """What is owed to others now is paid before the next call for a completion."""
-        with self._changed:
+        with self._lock:
             self._pays_until = self.clock() + max(self.owed_s, _GAP_S)
             self._changed.notify_all()
 
     def enter(self, side: "Side", turn: Turn) -> bool:
         """Wait until a call of class `turn` may begin. Whether a call of another side was waited for."""
-        with self._changed:
-            side.turn, side.is_busy, side.is_at_gate = turn, True, True
-            while not self._may_pass(side):
-                self._changed.wait(_GAP_S if self._passes_by_itself() else None)
-            side.is_at_gate = False
-            is_passed_over, side.is_passed_over = side.is_passed_over, False
+        with self._lock:
+            side.turn = turn
+            if not side.is_busy:
+                self._note_busy(side)
+            side.rivals = ()
+            if self._num_busy > 1:
+                self._wait(side)
             if turn is Turn.COMPLETION:
                 self._pays_until = _NEVER
             self._holder = side
             side.num_seen = self.num_completions
             side.entered_at = self.clock()
+            is_passed_over, side.is_passed_over = side.is_passed_over, False
             return is_passed_over
 
     def leave(self, side: "Side") -> None:
         """The call is over."""
-        with self._changed:
+        with self._lock:
             self._holder, self._latest = None, side
-            now = side.left_at = self.clock()
-            busy = [other for other in self._sides if other is not side and other.is_busy]
-            if not busy and self._turns.is_settled:
-                return
-            for other in busy:
-                other.is_passed_over = True
-            wanting = {other.turn for other in busy if other.is_at_gate or other in side.rivals}
-            self._turns.ran({side.turn}, wanting, now - side.entered_at)
-            if self.owed_s >= self._limit_s and self._pays_until < now:
-                self._pays_until = now + self.owed_s
-            self._changed.notify_all()
+            side.left_at = self.clock()
+            if self._num_busy > 1 or not self._turns.is_settled:
+                self._account(side)
+                self._changed.notify_all()
+
+    def _note_busy(self, side: "Side") -> None:
+        side.is_busy = True
+        self._num_busy += 1
+
+    def _wait(self, side: "Side") -> None:
+        side.is_at_gate = True
+        while not self._may_pass(side):
+            self._changed.wait(_GAP_S if self._passes_by_itself() else None)
+        side.is_at_gate = False
+
+    def _account(self, side: "Side") -> None:
+        """Who was served, who waited, who owes whom."""
+        busy = [other for other in self._sides if other is not side and other.is_busy]
+        for other in busy:
+            other.is_passed_over = True
+        wanting = {other.turn for other in busy if other.is_at_gate or other in side.rivals}
+        self._turns.ran({side.turn}, wanting, side.left_at - side.entered_at)
+        if self.owed_s >= self._limit_s and self._pays_until < side.left_at:
+            self._pays_until = side.left_at + self.owed_s
 
     def _may_pass(self, side: "Side") -> bool:
         if self._holder is not None:
             return False
-        rivals = side.rivals = [other for other in self._sides if other is not side and self._is_waited_for(other)]
+        rivals = tuple(other for other in self._sides if other is not side and self._is_waited_for(other))
+        side.rivals = rivals
         if not rivals:
             return True
         wanting = {side.turn, *(rival.turn for rival in rivals)}
@@ -132,7 +152,7 @@ class Side:
         self.is_busy = False  # it has requests
         self.is_at_gate = False
         self.is_passed_over = False  # another side had a call, or the end of one, since this one wanted the next
-        self.rivals: list[Side] = []  # that wanted the next call when it got that
+        self.rivals: tuple[Side, ...] = ()  # that wanted the next call when it got that
         self.num_seen = 0  # completions that had arrived when its latest call began
         self.entered_at = self.left_at = 0.0
 
