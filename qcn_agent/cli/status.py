@@ -51,4 +51,16 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
         f"speed    {model['prefill_tokens_per_s']:,.0f} tokens/s prefill, {model['decode_tokens_per_s']:,.0f} decode",
         f"build    {'GPU' if model['gpu_offload'] else 'CPU only'}: {', '.join(model['devices'])}",
         *([engine] if model["isolation"] == "process" else []),
+        *_context_lines(model),
+    ]
+
+
+def _context_lines(model: dict[str, Any]) -> list[str]:
+    """Who makes completions, where it isn't simply the agent's context."""
+    if model["completion_note"]:
+        return [f"typing   completions share the agent's context: {model['completion_note']}"]
+    return [
+        f"typing   {own['model_name'] or own['model_path']}, context {own['n_ctx']:,} tokens, "
+        f"{own['queue_length']} waiting, {own['num_requests']:,} completions"
+        for own in model["contexts"][1:]
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qcn_agent import gguf
-from qcn_agent.config import ModelConfig, SchedulerConfig
+from qcn_agent.config import CompletionConfig, ModelConfig, SchedulerConfig
 from qcn_agent.engine.generator import Generator, LoadedEngine
 from qcn_agent.errors import DaemonError, PromptError, QcnError, RequestCancelledError, UsageError
 from qcn_agent.models.embedded import embedded_model_path
@@ -111,10 +111,12 @@ class ModelHost:
         config: ModelConfig,
         scheduling: SchedulerConfig | None = None,
         *,
+        completion: CompletionConfig | None = None,
         isolation: str = "off",
         trace: Path | None = None,
     ) -> None:
         self._config = config
+        self._completion = completion or CompletionConfig()
         self._isolation = isolation
         self._trace = trace
         self._scheduling = scheduling or SchedulerConfig()
@@ -224,18 +226,25 @@ class ModelHost:
         if slot.abandoned:
             raise _unwanted(slot.path)
         load = _loader(self._isolation)
-        return load(self._config, slot.path, scheduling=self._scheduling, on_progress=progress, trace=self._trace)
+        return load(
+            self._config,
+            slot.path,
+            completion=self._completion,
+            scheduling=self._scheduling,
+            on_progress=progress,
+            trace=self._trace,
+        )
 
 
 def _loader(isolation: str) -> Callable[..., LoadedEngine]:
-    """What loads an engine here or in a process of its own; for the latter llama.cpp is not even imported here."""
+    """What loads engines here or in a process of its own; for the latter llama.cpp is not even imported here."""
     if isolation == "process":
         from qcn_agent.engine.isolated_engine import IsolatedEngine
 
         return IsolatedEngine.load
-    from qcn_agent.engine.engine import Engine
+    from qcn_agent.engine.engines import Engines
 
-    return Engine.load
+    return Engines.load
 
 
 def _profile_of(path: Path) -> Profile:

@@ -85,7 +85,9 @@ class Services:
     ) -> None:
         self.config = config
         isolation, trace = config.engine.isolation, _trace(config)
-        self.host: Host = host or ModelHost(config.model, config.scheduler, isolation=isolation, trace=trace)
+        self.host: Host = host or ModelHost(
+            config.model, config.scheduler, completion=config.completion, isolation=isolation, trace=trace
+        )
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()

@@ -13,6 +13,7 @@ from qcn_agent.config import ModelConfig, SchedulerConfig
 from qcn_agent.engine import llama_cpp, memory, selftest
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.disk_store import DiskStore
+from qcn_agent.engine.gated_scheduler import GatedScheduler
 from qcn_agent.engine.generator import Event, GenerationRequest
 from qcn_agent.engine.llama_backend import LlamaBackend, num_sequences
 from qcn_agent.engine.llama_model import ProgressCallback, context_length, load_model
@@ -24,6 +25,7 @@ from qcn_agent.engine.stream import EventStream
 from qcn_agent.engine.text import LlamaVocabulary
 from qcn_agent.engine.trace import TraceFile
 from qcn_agent.engine.traced import RequestTracks, TracedSessions
+from qcn_agent.engine.turnstile import Side
 from qcn_agent.errors import ContextFullError, UsageError
 
 _MAX_HOST_BYTES = 16 << 30
@@ -36,13 +38,14 @@ class Engine:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: LlamaBackend,
         config: ModelConfig,
         headers: tuple[gguf.GGUFHeader, ...],
         selftest_result: str,
         scheduling: SchedulerConfig,
         trace: TraceFile | None = None,
         on_enter: OnEnter | None = None,
+        side: Side | None = None,
     ) -> None:
         self._backend = backend
         self._headers = headers
@@ -53,7 +56,12 @@ class Engine:
         self._sessions = make(backend, config.max_states, host_bytes=_host_bytes(config), store=store)
         self.metadata: Mapping[str, str] = headers[0].scalars
         self.vocabulary = LlamaVocabulary(backend)
-        self._scheduler = Scheduler(backend, self._sessions, self.metadata, scheduling, on_enter=on_enter)
+        arguments = (backend, self._sessions, self.metadata, scheduling)
+        self._scheduler: Scheduler = (
+            Scheduler(*arguments, on_enter=on_enter)
+            if side is None
+            else GatedScheduler(*arguments, side, on_enter=on_enter)
+        )
         self._trace = trace
         if trace is not None and isinstance(self._sessions, TracedSessions):
             self._scheduler.stats.requests.listener = RequestTracks(trace)
@@ -70,11 +78,13 @@ class Engine:
         on_progress: ProgressCallback | None = None,
         trace: Path | None = None,
         on_enter: OnEnter | None = None,
+        side: Side | None = None,
     ) -> "Engine":
         """Load the model at `path`; blocking, so call it in a thread. `on_progress` gets 0..1, False from it aborts.
         `on_enter` is told on the engine thread whose requests are about to enter llama.cpp, or that none is.
 
-        `trace` is a file to which a trace is appended, see `trace.py`.
+        `trace` is a file to which a trace is appended, see `trace.py`. `side` is the engine's place at the gate of its
+        device, where it shares that with another one.
 
         Raises ModelNotFoundError, ModelFormatError, ModelTooLargeError (before any weight is read), ConfigError,
         RequestCancelledError; UsageError when the trace can't be written.
@@ -92,9 +102,29 @@ class Engine:
             trace_file = TraceFile(trace) if trace is not None else None
             if trace_file is not None:
                 cleanup.callback(trace_file.close)
-            engine = cls(backend, config, headers, result, scheduling, trace_file, on_enter)
+            engine = cls(backend, config, headers, result, scheduling, trace_file, on_enter, side)
             cleanup.pop_all()
         return engine
+
+    def beside(
+        self, config: ModelConfig, scheduling: SchedulerConfig, side: Side, on_enter: OnEnter | None = None
+    ) -> "Engine":
+        """A second engine with a context of its own over these weights, which must be closed before this one.
+
+        Raises ModelError when there is no room for it.
+        """
+        with contextlib.ExitStack() as cleanup:
+            backend = LlamaBackend(self._backend.model, config, is_borrowed=True)
+            cleanup.callback(backend.close)
+            result = selftest.ensure(backend, config, gguf.fingerprint(self._headers))
+            engine = Engine(backend, config, self._headers, result, scheduling, on_enter=on_enter, side=side)
+            cleanup.pop_all()
+        return engine
+
+    @property
+    def completion(self) -> "Engine":
+        """Itself. See `LoadedEngine`."""
+        return self
 
     @property
     def n_ctx(self) -> int:

@@ -5,10 +5,10 @@ A generation or a question has a number, which its answers carry.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qcn_agent import errors
-from qcn_agent.config import ModelConfig, SchedulerConfig
+from qcn_agent.config import CompletionConfig, ModelConfig, SchedulerConfig
 from qcn_agent.engine.generator import Event, GenerationRequest, IntArray
 from qcn_agent.engine.status import EngineStatus
 from qcn_agent.errors import EngineError, QcnError
@@ -22,13 +22,15 @@ class Load:
     path: str
     scheduling: SchedulerConfig
     trace: str = ""  # file; empty: none
+    completion: CompletionConfig = field(default_factory=CompletionConfig)
 
 
 @dataclass(frozen=True)
 class MarkedRequest(GenerationRequest):
-    """A request with its fingerprint."""
+    """A request with its fingerprint. `for_completion`: whatever its priority, the completions' model serves it."""
 
     fingerprint: str = ""
+    for_completion: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Encode:
 
     number: int
     pieces: tuple[tuple[str, bool], ...]
+    for_completion: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Decode:
     number: int
     tokens: IntArray
     special: bool
+    for_completion: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,20 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """The model is there; what of it never changes, and the status as it is now."""
+class Facts:
+    """What never changes of an engine."""
 
     n_ctx: int
     metadata: Mapping[str, str]
     end_tokens: IntArray
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The model is there, and the completions' own one, if there is such; the status as it is now."""
+
+    agent: Facts
+    completion: Facts | None
     status: EngineStatus
 
 

@@ -33,6 +33,7 @@ from qcn_agent.engine.engine_messages import (
     Emitted,
     Encode,
     Ended,
+    Facts,
     Generate,
     Load,
     Loaded,
@@ -46,6 +47,7 @@ from qcn_agent.engine.engine_messages import (
     Tokens,
     failed,
 )
+from qcn_agent.engine.engines import Engines
 from qcn_agent.engine.generator import GenerationRequest
 from qcn_agent.errors import QcnError
 
@@ -61,7 +63,7 @@ class EngineProcess:
         self._writer = writer
         self._record = record
         self._loop = asyncio.get_running_loop()
-        self._engine: Engine
+        self._engines: Engines
         self._tasks: set[asyncio.Task[None]] = set()
         self._generations: dict[int, asyncio.Task[None]] = {}
 
@@ -76,7 +78,7 @@ class EngineProcess:
                 if isinstance(order, Close):
                     break
                 self._follow(order)
-        await asyncio.to_thread(self._engine.close)
+        await asyncio.to_thread(self._engines.close)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._writer.drain()
         self._writer.close()
@@ -94,7 +96,7 @@ class EngineProcess:
     async def _load_or_end(self, order: Load) -> None:
         """A process that can't load its model says why and is of no more use."""
         try:
-            self._engine = await asyncio.to_thread(self._load, order)
+            self._engines = await asyncio.to_thread(self._load, order)
         except Exception as error:  # the border of the process
             if not isinstance(error, QcnError):
                 logger.exception("loading failed in an unexpected way")
@@ -103,21 +105,27 @@ class EngineProcess:
             os._exit(2)
         self._send(self._introduction())
 
-    def _load(self, order: Load) -> Engine:
+    def _load(self, order: Load) -> Engines:
         def progress(fraction: float) -> None:
             self._loop.call_soon_threadsafe(self._send, Progress(fraction))
 
         def enter(requests: Iterable[GenerationRequest]) -> None:
             self._record.write(request.fingerprint for request in requests if isinstance(request, MarkedRequest))
 
-        path, scheduling = Path(order.path), order.scheduling
-        trace = Path(order.trace) if order.trace else None
-        return Engine.load(order.model, path, scheduling=scheduling, on_progress=progress, trace=trace, on_enter=enter)
+        return Engines.load(
+            order.model,
+            Path(order.path),
+            completion=order.completion,
+            scheduling=order.scheduling,
+            on_progress=progress,
+            trace=Path(order.trace) if order.trace else None,
+            on_enter=enter,
+        )
 
     def _introduction(self) -> Loaded:
-        engine = self._engine
-        ends = [token for token in range(engine.n_vocab) if engine.vocabulary.is_end(token)]
-        return Loaded(engine.n_ctx, engine.metadata, np.array(ends, np.int32), engine.status())
+        engines = self._engines
+        second = _facts(engines.completion) if engines.completion is not engines.agent else None
+        return Loaded(_facts(engines.agent), second, engines.status())
 
     def _follow(self, order: Order) -> None:
         if isinstance(order, Generate):
@@ -126,7 +134,7 @@ class EngineProcess:
             if order.number in self._generations:
                 self._generations[order.number].cancel()
         elif isinstance(order, DropSession):
-            self._loop.call_soon(self._engine.drop_session, order.name)  # generations asked for before are tasks
+            self._loop.call_soon(self._engines.drop_session, order.name)  # generations asked for before are tasks
         elif isinstance(order, Encode | Decode | AskStatus):
             self._start(self._answer(order))
 
@@ -143,7 +151,8 @@ class EngineProcess:
         task.add_done_callback(report)
 
     async def _stream(self, order: Generate) -> None:
-        async with contextlib.aclosing(self._engine.generate(order.request)) as events:
+        engine = self._engines.completion if order.request.for_completion else self._engines
+        async with contextlib.aclosing(engine.generate(order.request)) as events:
             async for event in events:
                 self._send(Emitted(order.number, event))
                 await self._writer.drain()
@@ -155,12 +164,12 @@ class EngineProcess:
             self._send(failed(question.number, error))
 
     def _find_answer(self, question: Question) -> Report:
+        if isinstance(question, AskStatus):
+            return Status(question.number, self._engines.status())
+        vocabulary = (self._engines.completion if question.for_completion else self._engines.agent).vocabulary
         if isinstance(question, Encode):
-            return Tokens(question.number, self._engine.vocabulary.encode(question.pieces))
-        if isinstance(question, Decode):
-            text = self._engine.vocabulary.decode(question.tokens, special=question.special)
-            return Text(question.number, text)
-        return Status(question.number, self._engine.status())
+            return Tokens(question.number, vocabulary.encode(question.pieces))
+        return Text(question.number, vocabulary.decode(question.tokens, special=question.special))
 
     def _send(self, report: Report) -> None:
         self._writer.write(codec.pack(report))
@@ -170,6 +179,11 @@ class EngineProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _facts(engine: Engine) -> Facts:
+    ends = [token for token in range(engine.n_vocab) if engine.vocabulary.is_end(token)]
+    return Facts(engine.n_ctx, engine.metadata, np.array(ends, np.int32))
 
 
 def _die_with(parent_pid: int) -> None:

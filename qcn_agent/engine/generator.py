@@ -191,6 +191,13 @@ class LoadedEngine(Generator, Protocol):
     def metadata(self) -> Mapping[str, str]:
         """The scalars of the model's header, as text."""
 
+    @property
+    def completion(self) -> Generator:
+        """What makes completions: this, or a second model, whose vocabulary and context length then count for them.
+
+        `generate` passes requests of the priority COMPLETION on to it; other work for it has to go to it directly.
+        """
+
     def status(self) -> EngineStatus:
         """A snapshot of the counters."""
 

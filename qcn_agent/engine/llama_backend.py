@@ -47,10 +47,14 @@ def computes_on_cpu(config: ModelConfig) -> bool:
 
 
 class LlamaBackend:
-    """See `Backend`. Takes ownership of `model`. Raises ModelError when the context can't be created."""
+    """See `Backend`. Raises ModelError when the context can't be created.
 
-    def __init__(self, model: LlamaModel, config: ModelConfig) -> None:
-        self._model = model
+    Takes ownership of `model` unless that `is_borrowed`: then its owner closes it, after this.
+    """
+
+    def __init__(self, model: LlamaModel, config: ModelConfig, *, is_borrowed: bool = False) -> None:
+        self.model = model
+        self._is_borrowed = is_borrowed
         self._context = _create_context(model, config)
         self._memory = api.llama_get_memory(self._context)
         self.n_outputs = _num_outputs(config)
@@ -76,7 +80,7 @@ class LlamaBackend:
             devices=tuple(f"{device.name}: {device.description}" for device in llama_cpp.devices()),
             gpu_offload=api.llama_supports_gpu_offload(),
             mmap=api.llama_supports_mmap(),
-            num_params=self._model.num_params,
+            num_params=self.model.num_params,
             state_bytes=self._state_bytes,
             kv_bytes_per_token=self._kv_bytes_per_token,
         )
@@ -93,6 +97,10 @@ class LlamaBackend:
         where = ", ".join(f"{len(run.tokens)} tokens at position {run.position}" for run in runs)
         error = AbortedError if code == 2 else DecodeError
         raise error(f"llama_decode failed with code {code}: {where}")
+
+    def synchronize(self) -> None:
+        """See `Backend.synchronize`."""
+        api.llama_synchronize(self._context)
 
     def abort_when(self, flag: AbortFlag | None) -> None:
         """See `Backend.abort_when`."""
@@ -189,26 +197,27 @@ class LlamaBackend:
 
     def sampler(self, settings: SamplingSettings, grammar: Grammar | None) -> LlamaSampler:
         """See `Backend.sampler`."""
-        return LlamaSampler(self._context, self._model.vocab, settings, grammar)
+        return LlamaSampler(self._context, self.model.vocab, settings, grammar)
 
     def tokenize(self, text: bytes, *, parse_special: bool) -> IntArray:
         """See `Backend.tokenize`."""
-        return self._model.vocab.tokenize(text, parse_special=parse_special)
+        return self.model.vocab.tokenize(text, parse_special=parse_special)
 
     def piece(self, token: int, *, special: bool) -> bytes:
         """See `Backend.piece`."""
-        return self._model.vocab.piece(token, special=special)
+        return self.model.vocab.piece(token, special=special)
 
     def is_end(self, token: int) -> bool:
         """See `Backend.is_end`."""
-        return self._model.vocab.is_end(token)
+        return self.model.vocab.is_end(token)
 
     def close(self) -> None:
         """See `Backend.close`."""
         if self._context:
             api.llama_free(self._context)
             self._context = None
-            self._model.close()
+            if not self._is_borrowed:
+                self.model.close()
 
     def _measure(self) -> tuple[int, float]:
         """Bytes of one recurrent state, headers included, and of a token's KV. Also warms the model up."""

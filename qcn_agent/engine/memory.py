@@ -52,6 +52,16 @@ def check_fits(
         )
 
 
+def check_beside(first: MemoryEstimate, second: MemoryEstimate, root: Path = Path("/")) -> None:
+    """Raise ModelTooLargeError when two models, or contexts, need more together than is available now."""
+    available = available_bytes(root)
+    if available is not None and first.total + second.total > available:
+        raise ModelTooLargeError(
+            f"{_mib(second.total)} beside {_mib(first.total)} are needed, {_mib(available)} are available",
+            hint="lower completion.n_ctx, or use a smaller completion.model",
+        )
+
+
 def estimate(
     headers: tuple[GGUFHeader, ...], config: ModelConfig, n_ctx: int, n_seq_max: int, *, gpu: bool
 ) -> MemoryEstimate:

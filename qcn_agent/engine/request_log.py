@@ -1,5 +1,6 @@
 """The latest requests and what each of them cost, without a word of what was asked."""
 
+import time
 from collections.abc import Callable
 
 from qcn_agent.engine.sequence import Sequence
@@ -48,4 +49,5 @@ def to_record(sequence: Sequence, ended: str) -> RequestRecord:
         prefill_ms=round(usage.prefill_ms, 3),
         decode_ms=round(usage.decode_ms, 3),
         ttft_ms=round(first_ms, 3) if sequence.tokens else None,
+        ended_at=round(time.time(), 3),
     )

@@ -1,5 +1,6 @@
 """What an engine says of itself."""
 
+import dataclasses
 from dataclasses import dataclass
 
 
@@ -39,6 +40,33 @@ class RequestRecord:
     prefill_ms: float
     decode_ms: float
     ttft_ms: float | None
+    ended_at: float = 0.0  # seconds since 1970
+
+
+@dataclass(frozen=True)
+class ContextStatus:
+    """One KV cache on the device and what was done in it, in the words of `EngineStatus`.
+
+    `roles`: "agent", "completion".
+    """
+
+    roles: tuple[str, ...]
+    model_path: str
+    model_name: str
+    n_ctx: int
+    queue_length: int
+    num_requests: int
+    num_evaluated_tokens: int
+    num_reused_tokens: int
+    num_generated_tokens: int
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    num_steps: int
+    num_aborted_steps: int
+    max_completion_steps_waited: int
+    num_device_states: int
+    num_host_states: int
+    host_cache_bytes: int
 
 
 @dataclass(frozen=True)
@@ -91,3 +119,11 @@ class EngineStatus:
     engine_pid: int  # the process that holds the model
     isolation: str = "off"
     num_restarts: int = 0  # of that process, after it had ended by itself
+    contexts: tuple[ContextStatus, ...] = ()  # one for each (model, role); all other fields are the agent's
+    completion_note: str = ""  # why completions have no model or context of their own although that was asked for
+
+
+def context_of(status: EngineStatus, *roles: str) -> ContextStatus:
+    """The part of an engine's status that is about its context."""
+    names = (field.name for field in dataclasses.fields(ContextStatus) if field.name != "roles")
+    return ContextStatus(roles, **{name: getattr(status, name) for name in names})

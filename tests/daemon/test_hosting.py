@@ -1,6 +1,7 @@
 """The model in memory: loaded once, swapped when idle, refused when busy; and which words it gets."""
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from qcn_agent.config import ModelConfig
+from qcn_agent.config import CompletionConfig, ModelConfig
 from qcn_agent.daemon.hosting import ModelHost, choose_profile
 from qcn_agent.engine.engine import Engine
 from qcn_agent.errors import (
@@ -291,3 +292,13 @@ def test_profile_by_architecture() -> None:
     with pytest.raises(PromptError, match="llama") as caught:
         choose_profile({"general.architecture": "llama"})
     assert "qwen3_coder" in caught.value.hint
+
+
+async def test_completions_get_a_context_of_their_own() -> None:
+    """As the settings say; the status, which is JSON, shows both, and unloading frees both."""
+    host = ModelHost(CONFIG, completion=CompletionConfig(context="own", n_ctx=512))
+    await host.load("", quiet)
+    status = json.loads(json.dumps(host.status()))
+    await host.close()
+    assert [context["roles"] for context in status["contexts"]] == [["agent"], ["completion"]]
+    assert not [thread for thread in threading.enumerate() if thread.name == "qcn-engine"]

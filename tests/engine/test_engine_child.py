@@ -46,8 +46,8 @@ def test_a_life_in_order(start: Callable[[Path], EngineChild], model_path: Path)
     *progress, loaded, reports = until_loaded(child)
     assert isinstance(loaded, Loaded)
     assert all(isinstance(report, Progress) for report in progress)
-    assert (loaded.n_ctx, loaded.status.engine_pid) == (512, child.pid)
-    assert loaded.metadata["general.architecture"] == "qwen3next"
+    assert (loaded.agent.n_ctx, loaded.status.engine_pid) == (512, child.pid)
+    assert loaded.agent.metadata["general.architecture"] == "qwen3next"
     child.send(Cancel(99))  # of a generation that has ended long ago
     child.send(AskStatus(7))
     child.send(Close())

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qcn_agent.config import ModelConfig
+from qcn_agent.config import CompletionConfig, ModelConfig
 from qcn_agent.engine.engine_keeper import Call
 from qcn_agent.engine.engine_messages import MarkedRequest
-from qcn_agent.engine.generator import Event, Finished, GenerationRequest, IntArray, TextDelta
+from qcn_agent.engine.generator import Event, Finished, GenerationRequest, IntArray, Priority, TextDelta
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.isolated_engine import IsolatedEngine
 from qcn_agent.engine.status import EngineStatus
@@ -289,3 +289,29 @@ def test_a_process_that_makes_no_sense_is_ended(
         load(config, model_path)
     assert "unexpected" in caplog.text
     assert "qcn-engine-keeper" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_a_completion_s_crash_is_not_the_agent_s(
+    model_path: Path,
+    config: ModelConfig,
+    finish: Finish,
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+    poisoned: Callable[..., GenerationRequest],
+) -> None:
+    """In a context of its own it dies while the agent's request waits at the gate: that one may be asked for again."""
+    completion = CompletionConfig(context="own")
+    engine = IsolatedEngine.load(config, model_path, completion=completion, module=faulty_process.MODULE)
+    asked = request_for(random_tokens(40, 1), max_new_tokens=1500, grammar=ENDLESS)
+    with pytest.raises(EngineDiedError):
+        async with aclosing(engine.generate(asked)) as events:
+            await anext(events)
+            with pytest.raises(QuarantinedError):
+                await finish(engine.generate(replace(poisoned(), priority=Priority.COMPLETION)))
+            async for _ in events:
+                pass
+    _, done = await finish(engine.generate(asked))
+    status = await asyncio.to_thread(engine.status)
+    await asyncio.to_thread(engine.close)
+    assert len(done.tokens) == 1500
+    assert [context.roles for context in status.contexts] == [("agent",), ("completion",)]

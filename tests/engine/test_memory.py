@@ -8,7 +8,7 @@ import pytest
 
 from qcn_agent import gguf
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.memory import available_bytes, check_fits, estimate
+from qcn_agent.engine.memory import MemoryEstimate, available_bytes, check_beside, check_fits, estimate
 from qcn_agent.errors import ModelTooLargeError
 from qcn_agent.gguf import GGUFHeader, TensorInfo, Value
 
@@ -192,3 +192,12 @@ def test_a_model_that_does_not_fit_says_what_to_lower(
     with pytest.raises(ModelTooLargeError, match=r"needs [\d,]+ MiB, 20 MiB are available") as caught:
         check_fits(headers, config, n_ctx, n_seq_max, gpu=False, root=make_root(_meminfo(20)))
     assert advice in caught.value.hint
+
+
+def test_two_models_must_fit_together(make_root: MakeRoot) -> None:
+    """Each fits alone; together they need more than is there, and the error says how much the second one wants."""
+    first, second = MemoryEstimate(60 * MIB, 0, 0, 0), MemoryEstimate(0, 30 * MIB, 10 * MIB, 1 * MIB)
+    root = make_root(_meminfo(100))
+    with pytest.raises(ModelTooLargeError, match=r"41 MiB beside 60 MiB are needed, 100 MiB"):
+        check_beside(first, second, root)
+    check_beside(first, MemoryEstimate(0, 30 * MIB, 10 * MIB, 0), root)
