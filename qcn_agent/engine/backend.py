@@ -131,9 +131,6 @@ class Backend(Protocol):
         restore or drop it).
         """
 
-    def synchronize(self) -> None:
-        """Wait until the device is done with the latest call."""
-
     def abort_when(self, flag: AbortFlag | None) -> None:
         """From now on a call ends with AbortedError as soon as `flag` is set; None: never. Void unless `can_abort`."""
 

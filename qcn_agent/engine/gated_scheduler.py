@@ -69,9 +69,11 @@ class GatedScheduler(Scheduler):
             self._tell(members)
             return super()._run(members)
         finally:
-            self._backend.synchronize()
             self._tell(())
             self._gate.leave(self._side)
+
+    def _has_news(self) -> bool:
+        return self._gate.is_shared or super()._has_news()
 
     def _tell(self, members: Members) -> None:
         if self._on_enter is not None:

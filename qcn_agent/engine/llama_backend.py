@@ -98,10 +98,6 @@ class LlamaBackend:
         error = AbortedError if code == 2 else DecodeError
         raise error(f"llama_decode failed with code {code}: {where}")
 
-    def synchronize(self) -> None:
-        """See `Backend.synchronize`."""
-        api.llama_synchronize(self._context)
-
     def abort_when(self, flag: AbortFlag | None) -> None:
         """See `Backend.abort_when`."""
         if flag is self._abort_flag or not self.can_abort:

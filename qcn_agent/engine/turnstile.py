@@ -38,6 +38,11 @@ class Turnstile:
         """Seconds that completions owe the foreground below them; 0 or less: nothing."""
         return self._turns.owed_s
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one side has requests: then a step is one call."""
+        return self._num_busy > 1
+
     def side(self) -> "Side":
         """A place for one more engine thread."""
         self._sides.append(Side(self))

@@ -41,7 +41,7 @@ def admits(backend: LlamaBackend) -> Callable[[str], bool]:
     end = int(backend.tokenize(b"<|im_end|>", parse_special=True)[0])
 
     def check(text: str) -> bool:
-        gate = GrammarGate(backend._model.vocab, Grammar(GRAMMAR.gbnf))
+        gate = GrammarGate(backend.model.vocab, Grammar(GRAMMAR.gbnf))
         try:
             for token in [*backend.tokenize(text.encode(), parse_special=False).tolist(), end]:
                 if not gate.allows(token):

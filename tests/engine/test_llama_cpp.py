@@ -68,7 +68,7 @@ def test_only_recent_errors_are_kept() -> None:
 
 def test_quick_calls_keep_the_interpreter() -> None:
     """They are the same functions with the same signature, but for that."""
-    keeps = ctypes.PyDLL._func_flags_  # type: ignore[attr-defined]
+    keeps = ctypes.PyDLL._func_flags_
     assert llama_cpp.quick.llama_version() == llama_cpp.api.llama_version()
     for name in ("llama_sampler_sample", "llama_sampler_accept", "llama_vocab_is_eog"):
         quick, releasing = getattr(llama_cpp.quick, name), getattr(llama_cpp.api, name)

@@ -20,7 +20,7 @@ def make_gate(backend: LlamaBackend) -> Iterator[MakeGate]:
     made: list[GrammarGate] = []
 
     def make(gbnf: str, *triggers: str) -> GrammarGate:
-        made.append(GrammarGate(backend._model.vocab, Grammar(gbnf, triggers)))
+        made.append(GrammarGate(backend.model.vocab, Grammar(gbnf, triggers)))
         return made[-1]
 
     yield make

@@ -11,7 +11,7 @@ from qcn_agent.errors import EngineError
 @pytest.fixture
 def vocab(backend: LlamaBackend) -> LlamaVocab:
     """The embedded model's."""
-    return backend._model.vocab
+    return backend.model.vocab
 
 
 def test_control_tokens_are_the_steering_ones_that_do_not_end(vocab: LlamaVocab) -> None:
