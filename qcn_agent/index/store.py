@@ -1,0 +1,291 @@
+"""The writer's side of the database: files put, moved and removed, in transactions."""
+
+import logging
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from qcn_agent.index import counts as count_blobs
+from qcn_agent.index import schema
+from qcn_agent.index.files import FileStamp
+from qcn_agent.index.languages import language_of
+from qcn_agent.index.record import FileRecord, field_texts, import_key, unpacked, unpacked_definitions, unpacked_imports
+from qcn_agent.index.words import FIELDS, WordSplitter, path_words
+
+logger = logging.getLogger(__name__)
+
+_MAX_KNOWN_TERMS = 1_000_000
+_MARKS = ", ".join("?" * (len(FIELDS) + 1))
+_INSERT_WORDS = f"INSERT INTO words(rowid, {', '.join(FIELDS)}) VALUES ({_MARKS})"
+_DELETE_WORDS = f"INSERT INTO words(words, rowid, {', '.join(FIELDS)}) VALUES ('delete', {_MARKS})"
+_PUT_NAMED = "INSERT INTO named VALUES (?, ?, ?, ?, ?)"
+_ADD_TO_TERMS = "UPDATE terms SET num_files = num_files + ? WHERE term_id = ?"
+
+
+def stem_of(path: str) -> str:
+    """The file's name up to its first dot; a hidden file's whole name."""
+    name = PurePosixPath(path).name
+    return name.partition(".")[0] or name
+
+
+def folder_of(path: str) -> str:
+    """The folder a file lies in, without a slash at the end; "" at the top."""
+    return path.rpartition("/")[0]
+
+
+class Store:
+    """The database of one workspace, open for writing. One at a time: the caller holds the lock.
+
+    Opening makes the tables; what is damaged or of another version is deleted and made anew. Writes happen inside
+    `transaction`. Raises sqlite3.Error, above all OperationalError when the disk is full, and OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = _opened(path)
+        self._term_ids: dict[str, int] = {}
+        self._file_changes: Counter[int] = Counter()
+        self._length_changes = np.zeros(len(FIELDS), np.int64)
+        self._num_files_change = 0
+        self._splitter = WordSplitter()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or nothing; readers see it at the end."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._flush_totals()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._forget_totals()
+            self._term_ids.clear()
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def stamps(self) -> dict[str, tuple[int, FileStamp]]:
+        """(file_id, stamp) of every file, by path."""
+        rows = self._connection.execute("SELECT path, file_id, size, mtime_ns, inode FROM files")
+        return {os.fsdecode(path): (file_id, FileStamp(*stamp)) for path, file_id, *stamp in rows}
+
+    def identity(self, path: str) -> tuple[int, bytes] | None:
+        """(file_id, content_hash) of a file; None for one that is not there."""
+        sql = "SELECT file_id, content_hash FROM files WHERE path = ?"
+        row = self._connection.execute(sql, (os.fsencode(path),)).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def by_hash(self, file_ids: Iterable[int]) -> dict[bytes, int]:
+        """file_id by content hash, of those files whose contents were read."""
+        sql = "SELECT content_hash FROM files WHERE file_id = ?"
+        found = ((file_id, self._connection.execute(sql, (file_id,)).fetchone()) for file_id in file_ids)
+        return {row[0]: file_id for file_id, row in found if row and row[0]}
+
+    def put(self, record: FileRecord) -> int:
+        """Add a file, or replace what is stored under its path. Returns its file_id, which a replaced file keeps."""
+        known = self.identity(record.path)
+        if known:
+            self._remove_contents(known[0])
+        file_id = self._put_file(record, known[0] if known else None)
+        terms = np.fromiter((self._term_id(word) for word in record.words), np.uint32, len(record.words))
+        entries = np.frombuffer(record.entries, np.uint32)
+        keys = terms[entries >> 3] * np.uint32(8) + (entries & np.uint32(7))
+        counts = np.frombuffer(record.counts, np.uint8)
+        blobs = (record.definitions, record.references, record.imports, count_blobs.encode(keys, counts))
+        self._connection.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", (file_id, *blobs))
+        self._connection.execute(_INSERT_WORDS, (file_id, *record.texts))
+        named = [(self._term_id(name), file_id, *numbers) for name, *numbers in record.names]
+        self._connection.executemany(_PUT_NAMED, sorted(named))
+        self._add_totals(1, terms.tolist(), count_blobs.lengths(keys, counts))
+        return file_id
+
+    def restamp(self, file_id: int, stamp: FileStamp) -> None:
+        """The file was touched, its contents are the same."""
+        sql = "UPDATE files SET size = ?, mtime_ns = ?, inode = ? WHERE file_id = ?"
+        self._connection.execute(sql, (stamp.size, stamp.mtime_ns, stamp.inode, file_id))
+
+    def can_move(self, file_id: int, path: str) -> bool:
+        """Whether the file would be read the same way under that path: its name decides on the language."""
+        row = self._connection.execute("SELECT path FROM files WHERE file_id = ?", (file_id,)).fetchone()
+        return language_of(os.fsdecode(row[0])) == language_of(path)
+
+    def move(self, file_id: int, path: str, stamp: FileStamp) -> None:
+        """The same contents lie at another path now; only the words of the path change."""
+        words, keys, counts = self._words_of(file_id)
+        self._connection.execute(_DELETE_WORDS, (file_id, *field_texts(words, *_by_index(keys, counts))))
+        before = count_blobs.lengths(keys, counts)
+        old_terms = np.unique(keys >> 3)
+        kept = (keys & 7) != 0
+        fresh = path_words(path, self._splitter)
+        fresh_keys = np.array([8 * self._term_id(word) for word in fresh], np.uint32)
+        keys = np.concatenate([keys[kept], fresh_keys])
+        counts = np.concatenate([counts[kept], np.array(list(fresh.values()), np.uint8)])
+        blob = count_blobs.encode(keys, counts)
+        keys, counts = count_blobs.decode(blob)
+        self._connection.execute("UPDATE contents SET counts = ? WHERE file_id = ?", (blob, file_id))
+        texts = field_texts(self._texts(np.unique(keys >> 3)), *_by_index(keys, counts))
+        self._connection.execute(_INSERT_WORDS, (file_id, *texts))
+        sql = "UPDATE files SET path = ?, stem = ?, folder = ? WHERE file_id = ?"
+        self._connection.execute(sql, (*_places(path), file_id))
+        self.restamp(file_id, stamp)
+        self._add_totals(-1, old_terms.tolist(), before)
+        self._add_totals(1, np.unique(keys >> 3).tolist(), count_blobs.lengths(keys, counts))
+
+    def remove(self, file_id: int) -> None:
+        """Forget a file."""
+        self._remove_contents(file_id)
+        for table in ("files", "cochange"):
+            self._connection.execute(f"DELETE FROM {table} WHERE file_id = ?", (file_id,))  # noqa: S608
+
+    def file_ids(self) -> dict[str, int]:
+        """file_id of every file, by path."""
+        rows = self._connection.execute("SELECT path, file_id FROM files")
+        return {os.fsdecode(path): file_id for path, file_id in rows}
+
+    def replace_cochange(self, rows: Iterable[tuple[int, int, float]]) -> None:
+        """All of the co-change table: (file_id, other_id, weight)."""
+        self._connection.execute("DELETE FROM cochange")
+        self._connection.executemany("INSERT INTO cochange VALUES (?, ?, ?)", rows)
+
+    def meta(self, key: str) -> str | None:
+        """A remembered value."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Remember a value."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def checkpoint(self) -> None:
+        """Fold the log into the database, so that it does not stay large."""
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _put_file(self, record: FileRecord, file_id: int | None) -> int:
+        stamp = record.stamp
+        cursor = self._connection.execute(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                file_id,
+                *_places(record.path),
+                record.language,
+                int(record.depth),
+                stamp.size,
+                stamp.mtime_ns,
+                stamp.inode,
+                record.content_hash,
+            ),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _remove_contents(self, file_id: int) -> None:
+        words, keys, counts = self._words_of(file_id)
+        self._connection.execute(_DELETE_WORDS, (file_id, *field_texts(words, *_by_index(keys, counts))))
+        sql = "SELECT definitions, refs, imports FROM contents WHERE file_id = ?"
+        definitions, references, imports = self._connection.execute(sql, (file_id,)).fetchone()
+        names = {definition.name for definition in unpacked_definitions(definitions)} | set(unpacked(references))
+        for found in unpacked_imports(imports):
+            names |= {import_key(found.module), *found.names}
+        doomed = [(self._term_id(name), file_id) for name in sorted(names) if name]
+        self._connection.executemany("DELETE FROM named WHERE term_id = ? AND file_id = ?", doomed)
+        self._connection.execute("DELETE FROM contents WHERE file_id = ?", (file_id,))
+        self._add_totals(-1, np.unique(keys >> 3).tolist(), count_blobs.lengths(keys, counts))
+
+    def _words_of(self, file_id: int) -> tuple[list[str], count_blobs.Keys, count_blobs.Counts]:
+        """The distinct words of a file, by term_id, and its counts."""
+        sql = "SELECT counts FROM contents WHERE file_id = ?"
+        keys, counts = count_blobs.decode(self._connection.execute(sql, (file_id,)).fetchone()[0])
+        return self._texts(np.unique(keys >> 3)), keys, counts
+
+    def _texts(self, term_ids: "np.typing.NDArray[np.uint32]") -> list[str]:
+        sql = "SELECT text FROM terms WHERE term_id = ?"
+        return [self._connection.execute(sql, (term_id,)).fetchone()[0] for term_id in term_ids.tolist()]
+
+    def _term_id(self, text: str) -> int:
+        """The number of a word or a name, a new one if need be."""
+        term_id = self._term_ids.get(text)
+        if term_id is None:
+            if len(self._term_ids) >= _MAX_KNOWN_TERMS:
+                self._term_ids.clear()
+            row = self._connection.execute("SELECT term_id FROM terms WHERE text = ?", (text,)).fetchone()
+            if row is None:
+                row = (self._connection.execute("INSERT INTO terms(text) VALUES (?)", (text,)).lastrowid,)
+            term_id = self._term_ids[text] = int(row[0])
+        return term_id
+
+    def _add_totals(self, sign: int, term_ids: Iterable[int], lengths: "np.typing.NDArray[np.int64]") -> None:
+        self._num_files_change += sign
+        self._length_changes += sign * lengths
+        if sign > 0:
+            self._file_changes.update(term_ids)
+        else:
+            self._file_changes.subtract(term_ids)
+
+    def _flush_totals(self) -> None:
+        changes = sorted((number, term_id) for term_id, number in self._file_changes.items() if number)
+        self._connection.executemany(_ADD_TO_TERMS, sorted(changes, key=lambda change: change[1]))
+        totals = [int(self.meta("num_files") or 0) + self._num_files_change]
+        totals += [
+            int(self.meta(f"length_{field}") or 0) + int(change)
+            for field, change in zip(FIELDS, self._length_changes, strict=True)
+        ]
+        for key, total in zip(("num_files", *(f"length_{field}" for field in FIELDS)), totals, strict=True):
+            self.set_meta(key, str(total))
+        self.set_meta("generation", str(int(self.meta("generation") or 0) + 1))
+        self._forget_totals()
+
+    def _forget_totals(self) -> None:
+        self._file_changes.clear()
+        self._length_changes[:] = 0
+        self._num_files_change = 0
+
+
+def _places(path: str) -> tuple[bytes, bytes, bytes]:
+    return os.fsencode(path), os.fsencode(stem_of(path)), os.fsencode(folder_of(path))
+
+
+def _by_index(keys: count_blobs.Keys, counts: count_blobs.Counts) -> tuple[count_blobs.Keys, count_blobs.Counts]:
+    """Keys that point into the sorted distinct terms instead of naming them."""
+    _terms, index = np.unique(keys >> 3, return_inverse=True)
+    return index.astype(np.uint32) * np.uint32(8) + (keys & np.uint32(7)), counts
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """The database at `path`, made anew where it is of no use."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return _checked(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+            raise
+        logger.warning("the index %s is made anew: %s", path.name, error)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return _checked(path)
+
+
+def _checked(path: Path) -> sqlite3.Connection:
+    """Raises DatabaseError where the file is damaged or of another version."""
+    connection = schema.connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            schema.create(connection)
+        if not schema.is_current(connection):
+            raise sqlite3.DatabaseError("it is of another version")
+        connection.execute("SELECT count(*) FROM meta")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
