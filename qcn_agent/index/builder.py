@@ -37,7 +37,7 @@ class _Changes:
 
 
 class Builder:
-    """Refreshes one store. Each batch of files is a transaction, so what a kill leaves is a smaller index, no wrong one."""
+    """Refreshes one store. Each batch of files is a transaction: a kill leaves a smaller index, no wrong one."""
 
     def __init__(self, workspace: Path, store: Store, pool: WorkerPool) -> None:
         self._workspace, self._store, self._pool = workspace, store, pool
@@ -62,9 +62,7 @@ class Builder:
         gone = tuple(file_id for path, file_id in known.items() if path not in found)
         return self._apply(_Changes(tuple(found), gone), found, started, lambda _done, _total: None)
 
-    def _apply(
-        self, changes: _Changes, found: dict[str, FileStamp], started: float, progress: Progress
-    ) -> BuildResult:
+    def _apply(self, changes: _Changes, found: dict[str, FileStamp], started: float, progress: Progress) -> BuildResult:
         moved = self._move(changes, found) if changes.gone and changes.to_read else {}
         gone = [file_id for file_id in changes.gone if file_id not in moved.values()]
         if gone:

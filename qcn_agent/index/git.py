@@ -25,6 +25,7 @@ def run_git(folder: Path, *arguments: str, timeout_s: float) -> bytes | None:
     try:
         done = subprocess.run(
             command,
+            check=False,
             cwd=folder,
             env=_environment(folder),
             stdin=subprocess.DEVNULL,
@@ -41,7 +42,7 @@ def _environment(folder: Path) -> dict[str, str]:
     """PATH without relative entries and without the repository's own folders; no prompts, no locks, no fetches."""
     inside = str(folder)
     entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    safe = [entry for entry in entries if os.path.isabs(entry) and not entry.startswith(inside)]
+    safe = [entry for entry in entries if Path(entry).is_absolute() and not entry.startswith(inside)]
     kept = {name: os.environ[name] for name in ("HOME", "SystemRoot") if name in os.environ}
     return kept | {
         "PATH": os.pathsep.join(safe) or os.defpath,

@@ -10,7 +10,18 @@ QCNIGNORE = ".qcnignore"
 _MAX_RULE_BYTES = 1 << 20
 NEVER = frozenset({".git", ".hg", ".svn", ".bzr", "CVS"})
 RARELY = frozenset(
-    {"node_modules", "__pycache__", ".venv", "venv", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".eggs"}
+    {
+        "node_modules",
+        "__pycache__",
+        ".venv",
+        "venv",
+        ".tox",
+        ".nox",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".eggs",
+    }
 )
 
 

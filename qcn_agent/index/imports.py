@@ -9,11 +9,32 @@ MAX_NAMES = 64
 
 @dataclass(frozen=True)
 class Import:
-    """`module` as it is written (a dotted name, a path, a crate path), the `names` taken from it, and the line from 1."""
+    """`module` as it is written (a dotted name, a path, a crate path), the `names` taken from it, the line from 1."""
 
     module: str
     names: tuple[str, ...]
     line: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the imported file may be called; in `from package import module` that is one of the names."""
+        return tuple(dict.fromkeys((import_key(self.module), *self.names)))
+
+
+_EXTENSIONS = frozenset(("h", "hh", "hpp", "hxx", "inc", "js", "mjs", "cjs", "jsx", "ts", "tsx", "mts", "cts", "json"))
+_EXTENSIONS |= {"css", "scss", "vue", "svelte", "rb", "php", "lua", "sh", "py"}
+
+
+def import_key(module: str) -> str:
+    """What a file that `module` names may be called: the last part of the path, without an extension.
+
+    `a.b.c`, `./b/c.js`, `x/y/c.h`, `crate::b::c` are all c.
+    """
+    last = module.replace("::", "/").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    stem, _, extension = last.rpartition(".")
+    if not stem.strip("."):
+        return extension
+    return stem.rpartition("/")[2] if extension in _EXTENSIONS else extension
 
 
 _QUOTED = re.compile(r"""["'`<]([^"'`<>\n]+)["'`>]""")

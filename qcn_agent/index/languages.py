@@ -11,7 +11,7 @@ TEXT = "text"
 
 @dataclass(frozen=True)
 class Language:
-    """A language with a grammar: `module`.`factory`() makes it, and its tag queries are `queries/*.scm`, concatenated."""
+    """A language with a grammar: `module`.`factory`() makes it, its tag queries are those of `queries/`."""
 
     name: str
     module: str
@@ -51,7 +51,9 @@ LANGUAGES = (
     Language("rust", "tree_sitter_rust", ("rust",), ("rs",)),
     Language("java", "tree_sitter_java", ("java",), ("java",)),
     Language("c", "tree_sitter_c", ("c",), ("c", "h")),
-    Language("cpp", "tree_sitter_cpp", ("c", "cpp"), ("cc", "cpp", "cxx", "c++", "hh", "hpp", "hxx", "ipp", "cu", "cuh")),
+    Language(
+        "cpp", "tree_sitter_cpp", ("c", "cpp"), ("cc", "cpp", "cxx", "c++", "hh", "hpp", "hxx", "ipp", "cu", "cuh")
+    ),
     Language("csharp", "tree_sitter_c_sharp", ("csharp",), ("cs",)),
     Language(
         "ruby",
@@ -75,7 +77,7 @@ _BY_SHEBANG = {program: language.name for language in LANGUAGES for program in l
 
 
 def language_of(path: str, head: bytes = b"") -> str:
-    """The name of the language: by file name, by extension, or by the `#!` line that `head` starts with; else "text"."""
+    """The name of the language: by file name, by extension, or by the `#!` line at the start of `head`; else "text"."""
     name = PurePosixPath(path).name
     if found := _BY_FILENAME.get(name):
         return found

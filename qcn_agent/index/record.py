@@ -78,21 +78,6 @@ def unpacked_imports(blob: bytes) -> tuple[Import, ...]:
     return tuple(Import(module, tuple(names), line) for module, names, line in unpacked(blob))
 
 
-def import_key(module: str) -> str:
-    """What a file that `module` names may be called: the last part of the path, without an extension.
-
-    `a.b.c`, `./b/c.js`, `x/y/c.h`, `crate::b::c` are all c.
-    """
-    last = module.replace("::", "/").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    stem, _, extension = last.rpartition(".")
-    if not stem.strip("."):
-        return extension
-    return stem.rpartition("/")[2] if extension in _EXTENSIONS else extension
-
-
-_EXTENSIONS = frozenset("h hh hpp hxx js mjs cjs jsx ts tsx mts cts json css scss vue svelte rb php lua sh inc py".split())
-
-
 def make_record(
     path: str, stamp: FileStamp, source: bytes | None, splitter: WordSplitter, *, text_only: bool = False
 ) -> FileRecord:
@@ -131,7 +116,9 @@ def content_hash(source: bytes) -> bytes:
     return blake2b(source, digest_size=16).digest()
 
 
-def flattened(fields: Sequence[Mapping[str, int]]) -> tuple[tuple[str, ...], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
+def flattened(
+    fields: Sequence[Mapping[str, int]],
+) -> tuple[tuple[str, ...], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
     """Counts by field as (words, entries, counts); see FileRecord."""
     index: dict[str, int] = {}
     entries: list[int] = []
@@ -143,7 +130,9 @@ def flattened(fields: Sequence[Mapping[str, int]]) -> tuple[tuple[str, ...], npt
     return tuple(index), np.array(entries, np.uint32), np.array(counts, np.uint8)
 
 
-def field_texts(words: Sequence[str], entries: npt.NDArray[np.uint32], counts: npt.NDArray[np.uint8]) -> tuple[str, ...]:
+def field_texts(
+    words: Sequence[str], entries: npt.NDArray[np.uint32], counts: npt.NDArray[np.uint8]
+) -> tuple[str, ...]:
     """A text for each field in which each word occurs as often as counted, at most MAX_REPEATS times."""
     texts: list[list[str]] = [[] for _ in FIELDS]
     repeats = np.minimum(counts, MAX_REPEATS)
@@ -158,13 +147,8 @@ def _names(tags: FileTags) -> tuple[tuple[str, int, int, int], ...]:
     _tally(table, 0, (definition.name for definition in tags.definitions))
     for name, number in tags.reference_counts.items():
         table.setdefault(name, [0, 0, 0])[1] = number
-    _tally(table, 2, (key for found in tags.imports for key in _import_keys(found)))
+    _tally(table, 2, (key for found in tags.imports for key in found.keys))
     return tuple((name, *numbers) for name, numbers in table.items() if name)  # type: ignore[misc]
-
-
-def _import_keys(found: Import) -> Iterable[str]:
-    """A file may be named by the module or, as in `from package import module`, by a name."""
-    return {import_key(found.module), *found.names}
 
 
 def _tally(table: dict[str, list[int]], column: int, names: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
 """The database's tables, and opening a connection to them.
 
-One file's row in `files` is what is scanned often; `contents` holds the rest of it, compressed. `words` is a contentless
-full-text table (rowid = file_id): which files hold a word. `named` says which files define, reference or import a name.
-Paths are bytes (`os.fsencode`), because a name need not be UTF-8.
+One file's row in `files` is what is scanned often; `contents` holds the rest of it, compressed. `words` is a
+contentless full-text table (rowid = file_id): which files hold a word. `named` says which files define, reference or
+import a name. Paths are bytes (`os.fsencode`), because a name need not be UTF-8.
 """
 
 import sqlite3

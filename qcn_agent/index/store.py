@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 
 from qcn_agent.index import counts as count_blobs
 from qcn_agent.index import schema
 from qcn_agent.index.files import FileStamp
 from qcn_agent.index.languages import language_of
-from qcn_agent.index.record import FileRecord, field_texts, import_key, unpacked, unpacked_definitions, unpacked_imports
+from qcn_agent.index.record import FileRecord, field_texts, unpacked, unpacked_definitions, unpacked_imports
 from qcn_agent.index.words import FIELDS, WordSplitter, path_words
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class Store:
         """Forget a file."""
         self._remove_contents(file_id)
         for table in ("files", "cochange"):
-            self._connection.execute(f"DELETE FROM {table} WHERE file_id = ?", (file_id,))  # noqa: S608
+            self._connection.execute(f"DELETE FROM {table} WHERE file_id = ?", (file_id,))
 
     def file_ids(self) -> dict[str, int]:
         """file_id of every file, by path."""
@@ -192,8 +193,7 @@ class Store:
         sql = "SELECT definitions, refs, imports FROM contents WHERE file_id = ?"
         definitions, references, imports = self._connection.execute(sql, (file_id,)).fetchone()
         names = {definition.name for definition in unpacked_definitions(definitions)} | set(unpacked(references))
-        for found in unpacked_imports(imports):
-            names |= {import_key(found.module), *found.names}
+        names.update(*(found.keys for found in unpacked_imports(imports)))
         doomed = [(self._term_id(name), file_id) for name in sorted(names) if name]
         self._connection.executemany("DELETE FROM named WHERE term_id = ? AND file_id = ?", doomed)
         self._connection.execute("DELETE FROM contents WHERE file_id = ?", (file_id,))
@@ -205,7 +205,7 @@ class Store:
         keys, counts = count_blobs.decode(self._connection.execute(sql, (file_id,)).fetchone()[0])
         return self._texts(np.unique(keys >> 3)), keys, counts
 
-    def _texts(self, term_ids: "np.typing.NDArray[np.uint32]") -> list[str]:
+    def _texts(self, term_ids: count_blobs.Keys) -> list[str]:
         sql = "SELECT text FROM terms WHERE term_id = ?"
         return [self._connection.execute(sql, (term_id,)).fetchone()[0] for term_id in term_ids.tolist()]
 
@@ -221,7 +221,7 @@ class Store:
             term_id = self._term_ids[text] = int(row[0])
         return term_id
 
-    def _add_totals(self, sign: int, term_ids: Iterable[int], lengths: "np.typing.NDArray[np.int64]") -> None:
+    def _add_totals(self, sign: int, term_ids: Iterable[int], lengths: npt.NDArray[np.int64]) -> None:
         self._num_files_change += sign
         self._length_changes += sign * lengths
         if sign > 0:
@@ -230,8 +230,8 @@ class Store:
             self._file_changes.subtract(term_ids)
 
     def _flush_totals(self) -> None:
-        changes = sorted((number, term_id) for term_id, number in self._file_changes.items() if number)
-        self._connection.executemany(_ADD_TO_TERMS, sorted(changes, key=lambda change: change[1]))
+        changes = sorted((term_id, number) for term_id, number in self._file_changes.items() if number)
+        self._connection.executemany(_ADD_TO_TERMS, ((number, term_id) for term_id, number in changes))
         totals = [int(self.meta("num_files") or 0) + self._num_files_change]
         totals += [
             int(self.meta(f"length_{field}") or 0) + int(change)
@@ -287,5 +287,3 @@ def _checked(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-

@@ -14,7 +14,13 @@ MAX_SIGNATURE_CHARS = 200
 MAX_DOC_CHARS = 120
 MAX_LINES_OF_A_NAME = 50
 
-_WRAPPERS = {"decorated_definition", "export_statement", "template_declaration", "lexical_declaration", "type_declaration"}
+_WRAPPERS = {
+    "decorated_definition",
+    "export_statement",
+    "template_declaration",
+    "lexical_declaration",
+    "type_declaration",
+}
 _PREFIX = "definition."
 _SPACES = re.compile(r"\s+")
 _DOC_MARKS = " \t\r\n/*#!\"'-<>="
@@ -76,7 +82,7 @@ def tag_file(path: str, source: bytes, language: str, splitter: WordSplitter) ->
 def text_tags(path: str, source: bytes, splitter: WordSplitter) -> FileTags:
     """The words of a file of which nothing else is known; only the first MAX_BYTES count."""
     body = identifiers_of(source[:MAX_BYTES].decode("utf-8", "replace"))
-    words = (path_words(path, splitter), {}, {}, splitter.count(body), {})
+    words: tuple[Counts, ...] = (path_words(path, splitter), {}, {}, splitter.count(body), {})
     return FileTags(False, (), {}, {}, (), words)
 
 
@@ -271,4 +277,3 @@ def _gaps(spans: Iterable[Span], length: int) -> list[Span]:
         gaps.append((position, start))
         position = max(position, end)
     return [*gaps, (position, length)]
-

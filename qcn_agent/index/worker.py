@@ -1,6 +1,6 @@
 """A worker process: reads files and answers their records, until its stdin ends.
 
-Parsers run only here. What crashes or hangs one costs one file, because the parent tries that one again without a parser.
+Parsers run only here. What crashes or hangs one costs one file, because the parent tries it again without a parser.
 
 Frames both ways: four bytes of length, then a pickle. Request: (path, known content hash, text_only). Answer: a
 FileRecord, or `Unchanged`, or None for a path that is no regular file any more.
