@@ -10,6 +10,8 @@ from qcn_agent.index.words import FIELDS
 Keys = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.uint8]
 
+_NO_KEY = 7  # term 0 does not exist, and there is no field 7
+
 
 def encode(keys: Keys, counts: Counts) -> bytes:
     """Keys are 8 × term_id + field, each once. Stored sorted, as differences, byte plane by byte plane, compressed."""
@@ -32,13 +34,16 @@ def lengths(keys: Keys, counts: Counts) -> npt.NDArray[np.int64]:
     return np.bincount(keys & 7, weights=counts, minlength=len(FIELDS))[: len(FIELDS)].astype(np.int64)
 
 
-def looked_up(keys: Keys, counts: Counts, term_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """Counts of some terms: [terms, fields]; 0 for a term_id below 0."""
-    found = np.zeros((len(term_ids), len(FIELDS)), np.uint8)
+def wanted_keys(term_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The keys of some terms in all fields: [terms, fields]; one that no file has for a term_id below 0."""
+    return np.where(term_ids[:, None] < 0, _NO_KEY, term_ids[:, None] * 8 + np.arange(len(FIELDS)))
+
+
+def looked_up(keys: Keys, counts: Counts, wanted: npt.NDArray[np.int64]) -> Counts:
+    """The counts of `wanted_keys`, 0 where a key does not occur."""
     if not len(keys):
-        return found
-    wanted = term_ids[:, None] * 8 + np.arange(len(FIELDS))
-    places = np.minimum(np.searchsorted(keys, np.maximum(wanted, 0).astype(np.uint32)), len(keys) - 1)
-    hits = (keys[places] == wanted) & (term_ids[:, None] >= 0)
-    found[hits] = counts[places[hits]]
+        return np.zeros(wanted.shape, np.uint8)
+    places = np.searchsorted(keys, wanted.astype(np.uint32))
+    places[places == len(keys)] = 0
+    found: Counts = np.where(keys[places] == wanted, counts[places], 0)
     return found

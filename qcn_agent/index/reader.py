@@ -1,5 +1,6 @@
 """The readers' side of the database: all queries, each from one snapshot, each deterministic."""
 
+import heapq
 import os
 import sqlite3
 import threading
@@ -128,7 +129,7 @@ class IndexReader:
     # Words
 
     def candidates(self, words_by_weight: Mapping[str, float], limit: int) -> list[tuple[int, float]]:
-        """(file_id, score), best first: a weighted BM25 over the fields, to be scored exactly afterwards.
+        """(file_id, score), best first, ties by path: a weighted BM25 over the fields, to be scored exactly afterwards.
 
         Words are lower-case, as words.py makes them. A word that occurs in over a quarter of many files is passed over,
         as long as rarer ones find enough.
@@ -143,7 +144,20 @@ class IndexReader:
                     break
                 for file_id, score in _matches(connection, word):
                     scores[file_id] = scores.get(file_id, 0.0) - score * words_by_weight[word]
-        return sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:limit]
+            return self._best(scores, limit)
+
+    def _best(self, scores: Mapping[int, float], limit: int) -> list[tuple[int, float]]:
+        """File ids differ from build to build, so it is the path that decides between equals."""
+        if limit <= 0 or not scores:
+            return []
+        lowest = heapq.nlargest(limit, scores.values())[-1]
+        kept = [(file_id, score) for file_id, score in scores.items() if score >= lowest]
+        paths = {file_id: self._path(file_id) for file_id, _score in kept}
+        return sorted(kept, key=lambda item: (-item[1], paths[item[0]]))[:limit]
+
+    def _path(self, file_id: int) -> bytes:
+        rows = self._rows("SELECT path FROM files WHERE file_id = ?", file_id)
+        return bytes(rows[0][0]) if rows else b""
 
     def field_counts(self, file_ids: Sequence[int], words: Sequence[str]) -> FieldCounts:
         """How often each word occurs in each field of each file; zeros for a file that is not there (any more)."""
@@ -152,10 +166,11 @@ class IndexReader:
             term_ids = np.array([terms.get(word, (-1, 0))[0] for word in words], np.int64)
             counts = np.zeros((len(file_ids), len(words), len(FIELDS)), np.int64)
             lengths = np.zeros((len(file_ids), len(FIELDS)), np.int64)
+            wanted = count_blobs.wanted_keys(term_ids)
             for row, file_id in enumerate(file_ids):
                 for (blob,) in self._rows("SELECT counts FROM contents WHERE file_id = ?", file_id):
                     keys, numbers = count_blobs.decode(blob)
-                    counts[row] = count_blobs.looked_up(keys, numbers, term_ids)
+                    counts[row] = count_blobs.looked_up(keys, numbers, wanted)
                     lengths[row] = count_blobs.lengths(keys, numbers)
         return FieldCounts(counts, lengths)
 

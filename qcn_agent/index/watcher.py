@@ -22,7 +22,7 @@ from watchdog.observers import Observer
 
 from qcn_agent.index.ignore import NEVER, QCNIGNORE, RARELY
 
-DEBOUNCE_S = 0.03
+DEBOUNCE_S = 0.01
 MAX_DELAY_S = 0.5
 MAX_PATHS = 500  # more at once is a branch switch: a scan is cheaper
 
