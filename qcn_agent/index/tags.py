@@ -13,6 +13,7 @@ from qcn_agent.index.words import Counts, WordSplitter, identifiers_of, path_wor
 MAX_SIGNATURE_CHARS = 200
 MAX_DOC_CHARS = 120
 MAX_LINES_OF_A_NAME = 50
+_MAX_HEADER_COMMENTS = 8
 
 _WRAPPERS = {
     "decorated_definition",
@@ -109,6 +110,7 @@ class _Tagger:
         self._strings: set[Span] = set()
         self._comments: set[Span] = set()
         self._docs: set[Span] = set()
+        self._comment_spans: list[Span] = []
 
     def tags(self, matches: Iterable[tuple[int, dict[str, list[Node]]]]) -> FileTags:
         """Everything, once."""
@@ -145,16 +147,18 @@ class _Tagger:
     def _define(self, captures: dict[str, list[Node]]) -> None:
         key = next(name for name in captures if name.startswith(_PREFIX))
         node, name = captures[key][0], captures["name"][0]
-        scope = captures["scope"][0] if "scope" in captures else None
+        scope, _, bare_name = self._text(name.start_byte, name.end_byte).rpartition("::")
+        if "scope" in captures:
+            scope = self._text(captures["scope"][0].start_byte, captures["scope"][0].end_byte)
         parent = node.parent
         start = parent.start_byte if parent is not None and parent.type in _WRAPPERS else node.start_byte
         found = _Found(
             node,
             start,
             node.end_byte,
-            self._text(name.start_byte, name.end_byte),
+            bare_name,
             key.removeprefix(_PREFIX),
-            self._text(scope.start_byte, scope.end_byte) if scope else "",
+            scope.replace("::", "."),
         )
         self._found.setdefault((name.start_byte, name.end_byte), found)
 
@@ -163,11 +167,12 @@ class _Tagger:
         definitions: list[Definition] = []
         around: list[Definition] = []
         docs = sorted(self._docs)
+        self._comment_spans = sorted(self._comments)
         comment_starts = {self._line(end - 1): start for start, end in self._comments}
         for found in sorted(self._found.values(), key=lambda found: (found.start, -found.end)):
             while around and around[-1].end_byte <= found.start:
                 around.pop()
-            scope = found.scope or (around[-1].qualified if around else "")
+            scope = ".".join(part for part in (around[-1].qualified if around else "", found.scope) if part)
             doc = self._doc_inside(found, docs) or self._doc_above(found.start, comment_starts)
             definition = self._definition(found, scope, doc)
             definitions.append(definition)
@@ -177,7 +182,7 @@ class _Tagger:
     def _definition(self, found: _Found, scope: str, doc: str) -> Definition:
         body = found.node.child_by_field_name("body")
         body_byte = body.start_byte if body is not None else found.end
-        signature = self._text(found.node.start_byte, min(body_byte, found.node.start_byte + 4 * MAX_SIGNATURE_CHARS))
+        signature = self._header(found.node.start_byte, body_byte)
         if body is None:
             signature = signature.split("\n", 1)[0]
         return Definition(
@@ -192,6 +197,14 @@ class _Tagger:
             _SPACES.sub(" ", signature).strip(" {")[:MAX_SIGNATURE_CHARS],
             doc,
         )
+
+    def _header(self, start: int, end: int) -> str:
+        """The text between two positions without its comments; not much more than a signature may have."""
+        end = min(end, start + 4 * MAX_SIGNATURE_CHARS)
+        comments = self._comment_spans[bisect.bisect_left(self._comment_spans, (start, 0)) :]
+        inside = [span for span in comments[:_MAX_HEADER_COMMENTS] if span[0] < end]
+        pieces = _gaps([(before - start, behind - start) for before, behind in inside], end - start)
+        return " ".join(self._text(start + before, start + behind) for before, behind in pieces)
 
     def _doc_inside(self, found: _Found, docs: Sequence[Span]) -> str:
         """The docstring: the string that a body starts with."""

@@ -14,7 +14,7 @@ MAX_COUNT = 255
 Counts = dict[str, int]
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w+")
-_PART = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|[^\W\d_A-Za-z]+\d*|[A-Z]\d*|\d+")
+_PART = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|[A-Z]\d*|\d+")
 _CACHE_ENTRIES = 200_000
 
 
@@ -63,6 +63,6 @@ def words_of_text(text: str) -> list[str]:
 def _split(identifier: str) -> tuple[str, ...]:
     if len(identifier) > MAX_WORD_CHARS:
         return ()
-    parts = _PART.findall(identifier)
+    parts = _PART.findall(identifier) if identifier.isascii() else identifier.split("_")
     words = [identifier.lower(), *(part.lower() for part in parts if len(part) > 1)]
     return tuple(dict.fromkeys(words))
