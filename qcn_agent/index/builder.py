@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qcn_agent.index.files import FileStamp, list_files, stamps, wanted
+from qcn_agent.index.files import FileStamp, list_files, read_file, stamps, wanted
+from qcn_agent.index.messages import Answer, Unchanged
 from qcn_agent.index.pool import WorkerPool
 from qcn_agent.index.record import FileRecord, content_hash
 from qcn_agent.index.store import Store
-from qcn_agent.index.worker import Answer, Unchanged, read_file
 
 Progress = Callable[[int, int], None]
 

@@ -4,6 +4,7 @@ Only regular files count. Links are never followed, so that nothing outside is r
 that are not UTF-8 are kept (`os.fsdecode`). Paths are relative to the workspace, with forward slashes.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -12,10 +13,12 @@ from pathlib import Path
 
 from qcn_agent.index.git import run_git
 from qcn_agent.index.ignore import NEVER, QCNIGNORE, RARELY, IgnoreRules
+from qcn_agent.index.limits import MAX_BYTES
 
 _GIT_TIMEOUT_S = 60.0
 _MAX_NESTED_REPOSITORIES = 5
 _MAX_FOLDER_DEPTH = 128
+_GONE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,27 @@ def list_files(workspace: Path) -> dict[str, FileStamp]:
 def is_ignored(rules: IgnoreRules | None, path: str) -> bool:
     """Whether `.qcnignore` leaves a file out."""
     return rules is not None and bool(rules.match(path))
+
+
+def read_file(path: Path) -> tuple[FileStamp, bytes | None] | None:
+    """The stamp and the bytes of a regular file; None instead of the bytes of one that is too large or unreadable.
+
+    Links are not followed, and what is no regular file is None altogether.
+    """
+    try:
+        status = path.lstat()
+    except (OSError, ValueError):
+        return None
+    try:
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if status.st_size > MAX_BYTES:
+            return FileStamp.of(status), None
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            return FileStamp.of(os.fstat(descriptor)), file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return None if error.errno in _GONE else (FileStamp.of(status), None)
 
 
 def stamps(workspace: Path, paths: Iterable[str]) -> dict[str, FileStamp]:

@@ -19,11 +19,11 @@ from typing import Any, TextIO
 
 from qcn_agent.index.builder import Builder, BuildResult
 from qcn_agent.index.cochange import cochange_rows, head_of
+from qcn_agent.index.limits import NICENESS
 from qcn_agent.index.lock import WriterLock
 from qcn_agent.index.pool import WorkerPool
 from qcn_agent.index.store import Store
 from qcn_agent.index.watcher import Watcher
-from qcn_agent.index.worker import NICENESS
 
 logger = logging.getLogger(__name__)
 

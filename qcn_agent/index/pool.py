@@ -4,7 +4,6 @@ import os
 import pickle
 import queue
 import select
-import struct
 import subprocess
 import sys
 import threading
@@ -13,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from qcn_agent.index.files import FileStamp, stamps
+from qcn_agent.index.limits import FILE_BUDGET_S
+from qcn_agent.index.messages import LENGTH, Answer, Request, frame_of, message_of
 from qcn_agent.index.record import make_record
 from qcn_agent.index.words import WordSplitter
-from qcn_agent.index.worker import FILE_BUDGET_S, Answer, Request, frame_of
 
-_LENGTH = struct.Struct("<I")
 _MAX_WAITING = 64
 _CHUNK_BYTES = 1 << 20
 
@@ -52,7 +51,7 @@ class Worker:
             if stdin is None:
                 raise WorkerLostError
             stdin.write(frame_of(request))
-            return self._read(_LENGTH.unpack(self._read(_LENGTH.size, deadline))[0], deadline)
+            return self._read(LENGTH.unpack(self._read(LENGTH.size, deadline))[0], deadline)
         except (OSError, WorkerLostError) as error:
             self.kill()
             raise WorkerLostError from error
@@ -181,7 +180,7 @@ def _drained(
         elif isinstance(item[1], Exception):
             raise item[1]
         else:
-            yield item[0], pickle.loads(item[1])  # noqa: S301 - from our own worker
+            yield item[0], message_of(item[1])
 
 
 def _empty(answers: "queue.Queue[tuple[str, bytes | Exception] | None]", threads: list[threading.Thread]) -> None:

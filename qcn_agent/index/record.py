@@ -14,7 +14,7 @@ import numpy.typing as npt
 from qcn_agent.index.files import FileStamp
 from qcn_agent.index.imports import Import
 from qcn_agent.index.languages import TEXT, language_of
-from qcn_agent.index.syntax import MAX_BYTES
+from qcn_agent.index.limits import MAX_BYTES
 from qcn_agent.index.tags import Definition, FileTags, tag_file, text_tags
 from qcn_agent.index.words import FIELDS, WordSplitter
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qcn_agent.index.syntax import MAX_BYTES
+from qcn_agent.index.limits import MAX_BYTES
 
 MAX_LINE_CHARS = 200
 _WORKER = Path(__file__).with_name("search_worker.py")

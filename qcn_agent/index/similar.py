@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qcn_agent.index.files import read_file
 from qcn_agent.index.reader import IndexReader
 from qcn_agent.index.words import identifiers_of, words_of_text
-from qcn_agent.index.worker import read_file
 
 WINDOW_LINES = 20
 _MAX_FILES = 4

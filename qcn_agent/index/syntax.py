@@ -14,9 +14,8 @@ from pathlib import Path
 import tree_sitter
 
 from qcn_agent.index.languages import BY_NAME
+from qcn_agent.index.limits import MAX_BYTES, MAX_PARSE_S
 
-MAX_BYTES = 2_000_000
-MAX_PARSE_S = 2.0
 Node = tree_sitter.Node
 Tree = tree_sitter.Tree
 

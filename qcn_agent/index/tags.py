@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qcn_agent.index.imports import Import, read_imports
-from qcn_agent.index.syntax import MAX_BYTES, Node, parse, tag_matches
+from qcn_agent.index.limits import MAX_BYTES
+from qcn_agent.index.syntax import Node, parse, tag_matches
 from qcn_agent.index.words import Counts, WordSplitter, identifiers_of, path_words
 
 MAX_SIGNATURE_CHARS = 200

@@ -2,7 +2,8 @@
 
 import pytest
 
-from qcn_agent.index.syntax import MAX_BYTES, block_end, enclosing, faults, new_faults, parse
+from qcn_agent.index.limits import MAX_BYTES
+from qcn_agent.index.syntax import block_end, enclosing, faults, new_faults, parse
 
 CODE = b"def f(x):\n    if x:\n        return 1\n    return 2\n\ny = 3\n"
 
