@@ -12,10 +12,10 @@ _TEST_SUFFIXES = (".test", ".spec", "_test", "-test")
 
 def is_test(path: str) -> bool:
     """Whether a path looks like a test's."""
-    return tested_stem(path) is not None or bool(_TEST_FOLDERS & set(path.lower().split("/")[:-1]))
+    return stem_under_test(path) is not None or bool(_TEST_FOLDERS & set(path.lower().split("/")[:-1]))
 
 
-def tested_stem(path: str) -> str | None:
+def stem_under_test(path: str) -> str | None:
     """The name, without extension, of what a test file tests; None where its name does not say that it is one."""
     name = posixpath.basename(path)
     stem = posixpath.splitext(name)[0]
@@ -26,7 +26,7 @@ def tested_stem(path: str) -> str | None:
     return next((group for group in found.groups() if group), None) if found else None
 
 
-def test_stems(path: str) -> tuple[str, ...]:
+def stems_of_tests(path: str) -> tuple[str, ...]:
     """What a test of this file may be called, up to the first dot of its name."""
     stem = posixpath.basename(path).split(".")[0]
     marked = (f"test_{stem}", f"{stem}_test", f"{stem}_tests", f"{stem}_spec", f"{stem}-test", stem)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from qcn_agent.index.pairs import is_test, nearness, test_stems, tested_stem
+from qcn_agent.index.pairs import is_test, nearness, stem_under_test, stems_of_tests
 from qcn_agent.index.reader import IndexReader
 from qcn_agent.index.resolve import ImportResolver, keys_of
 from qcn_agent.index.rows import IndexedFile, Related
@@ -50,7 +50,7 @@ class RelationReader(IndexReader):
             source = self.file(file_id)
             if source is None or is_test(source.path):
                 return []
-            named = [file for stem in test_stems(source.path) for file in self.files_with_stem(stem)]
+            named = [file for stem in stems_of_tests(source.path) for file in self.files_with_stem(stem)]
             tests = [file for file in _by_path(named) if is_test(file.path)]
             keys = set(keys_of(source.path))
             importers = {file.file_id for file in tests if self._imports(file.file_id, keys, file_id)}
@@ -60,7 +60,7 @@ class RelationReader(IndexReader):
         """The files that a test file tests, by name and folder, the nearest first."""
         with self._reading():
             test = self.file(file_id)
-            stem = tested_stem(test.path) if test else None
+            stem = stem_under_test(test.path) if test else None
             if test is None or stem is None:
                 return []
             sources = [file for file in self.files_with_stem(stem) if not is_test(file.path)]

@@ -4,6 +4,7 @@ Asked of the database, not of a graph: an edge is never stale, because it is fou
 """
 
 import posixpath
+import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from qcn_agent.index.imports import Import
@@ -12,8 +13,9 @@ from qcn_agent.index.rows import IndexedFile
 FindEnding = Callable[[str], Sequence[IndexedFile]]
 FindInFolder = Callable[[str], Sequence[IndexedFile]]
 
-PACKAGE_STEMS = ("__init__", "index", "mod", "lib", "package")
 _SCRIPT = ("javascript", "typescript", "tsx")
+_PACKAGE_STEMS = {"python": ("__init__",), "rust": ("mod", "lib"), **dict.fromkeys(_SCRIPT, ("index",))}
+_ALL_PACKAGE_STEMS = frozenset(stem for stems in _PACKAGE_STEMS.values() for stem in stems)
 _FAMILIES = (_SCRIPT, ("c", "cpp"), ("java", "kotlin", "scala"))
 
 
@@ -32,7 +34,8 @@ class ImportResolver:
             targets = self._go_package(found.module)
         else:
             candidates = module_paths(importer.path, importer.language, found)
-            targets = [file for path in candidates for file in self._at(importer, path)]
+            name = posixpath.basename(found.module)
+            targets = [file for path in candidates for file in self._at(importer, path, name)]
         unique = {file.path: file for file in targets if file.file_id != importer.file_id}
         return [unique[path] for path in sorted(unique)]
 
@@ -45,14 +48,25 @@ class ImportResolver:
                 return [file for file in files if not file.path.endswith("_test.go")]
         return []
 
-    def _at(self, importer: IndexedFile, path: str) -> list[IndexedFile]:
-        """The file whose path, without extension, ends with `path`; of several the one nearest to the importer."""
-        suffix = path.lstrip("/")
-        for ending in (suffix, *(f"{suffix}/{stem}" for stem in PACKAGE_STEMS)):
-            is_rooted = path.startswith("/")
+    def _at(self, importer: IndexedFile, path: str, name: str) -> list[IndexedFile]:
+        """The file whose path, without extension, ends with `path`.
+
+        Of several the one that is called `name`, extension included, then the one nearest to the importer.
+        """
+        suffix, is_rooted = path.lstrip("/"), path.startswith("/")
+
+        def order(file: IndexedFile) -> tuple[bool, int, int, str]:
+            return (
+                posixpath.basename(file.path) != name,
+                -_common(file.path, importer.path),
+                len(file.path),
+                file.path,
+            )
+
+        for ending in (suffix, *(f"{suffix}/{stem}" for stem in _PACKAGE_STEMS.get(importer.language, ()))):
             fitting = [file for file in self._ending(ending) if _fits(file, importer, ending, is_rooted)]
             if fitting:
-                return [min(fitting, key=lambda file: (-_common(file.path, importer.path), len(file.path), file.path))]
+                return [min(fitting, key=order)]
         return []
 
 
@@ -76,6 +90,8 @@ def _python_paths(folder: str, module: str, names: Sequence[str]) -> list[str]:
         parts = folder.split("/") if folder else []
         above = parts[: len(parts) - (num_dots - 1)] if num_dots > 1 else parts
         base = "/" + "/".join([*above, base] if base else above)
+    elif bare.partition(".")[0] in sys.stdlib_module_names:
+        return ["/" + base, "/" + posixpath.join(folder, base)]
     return [base.rstrip("/"), *(f"{base.rstrip('/')}/{name}" for name in names if name != "*")]
 
 
@@ -136,7 +152,7 @@ def keys_of(path: str) -> Iterable[str]:
     folder, name = posixpath.split(path)
     stem = name.split(".")[0]
     yield stem
-    if stem in PACKAGE_STEMS or name.endswith(".go"):
+    if stem in _ALL_PACKAGE_STEMS or name.endswith(".go"):
         yield posixpath.basename(folder)
     if name.endswith(".rs"):
         yield posixpath.basename(folder)

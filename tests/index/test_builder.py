@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from qcn_agent.index.record import Depth
 from qcn_agent.index.limits import MAX_BYTES
+from qcn_agent.index.record import Depth
 from tests.fakes.indexed import IndexedTree, everything, indexed, write_tree
 
 FILES = {
