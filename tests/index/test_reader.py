@@ -11,8 +11,14 @@ import pytest
 from qcn_agent.index.words import FIELDS
 from tests.fakes.indexed import IndexedTree, everything, indexed
 
+CLIENT = '''"""Sends requests."""
+
+class HttpClient:
+    def send(self, request):
+        return self.socket.write(request)
+'''
 FILES = {
-    "net/http_client.py": '"""Sends requests."""\n\nclass HttpClient:\n    def send(self, request):\n        return self.socket.write(request)\n',
+    "net/http_client.py": CLIENT,
     "net/socket.py": "class Socket:\n    def write(self, data):\n        raise OSError('connection refused')\n",
     "app.py": "from net.http_client import HttpClient\n\nHttpClient().send(1)\nHttpClient().send(2)\n",
     "notes.md": "The client sends a request\n",

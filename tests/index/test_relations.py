@@ -13,7 +13,8 @@ CASES: list[tuple[dict[str, str], str, list[str]]] = [
     (
         {
             "pkg/__init__.py": "",
-            "pkg/a.py": "import pkg.b\nfrom pkg import c\nfrom . import d\nfrom .sub import e\nfrom ..other import f\nimport os\n",
+            "pkg/a.py": "import pkg.b\nfrom pkg import c\nfrom . import d\nfrom .sub import e\n"
+            "from ..other import f\nimport os\n",
             "pkg/b.py": "",
             "pkg/c.py": "",
             "pkg/d.py": "",
@@ -31,7 +32,8 @@ CASES: list[tuple[dict[str, str], str, list[str]]] = [
     ),
     (
         {
-            "web/app.ts": "import a from './a';\nimport './b.js';\nimport c from '../c';\nimport { d } from '@/d';\nimport 'react';\n",
+            "web/app.ts": "import a from './a';\nimport './b.js';\nimport c from '../c';\n"
+            "import { d } from '@/d';\nimport 'react';\n",
             "web/a.tsx": "",
             "web/b.js": "",
             "c/index.ts": "",
@@ -63,7 +65,8 @@ CASES: list[tuple[dict[str, str], str, list[str]]] = [
     ),
     (
         {
-            "src/main/java/org/x/App.java": "import org.x.util.Text;\nimport java.util.List;\nimport static org.x.K.MAX;\n",
+            "src/main/java/org/x/App.java": "import org.x.util.Text;\nimport java.util.List;\n"
+            "import static org.x.K.MAX;\n",
             "src/main/java/org/x/util/Text.java": "",
             "src/main/java/org/x/K.java": "",
         },

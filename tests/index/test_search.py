@@ -145,7 +145,7 @@ def test_similar_code_is_a_window_of_the_best_files(tree: IndexedTree) -> None:
 
     windows = similar_code(tree.reader, tree.workspace, typed, "python", 3, exclude="typed.py")
 
-    assert [window.path for window in windows][0] == "loader.py"
+    assert windows[0].path == "loader.py"
     assert "loader.js" not in [window.path for window in windows]
     best = windows[0]
     assert "validate_settings" in best.text

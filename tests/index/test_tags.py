@@ -249,7 +249,8 @@ using Alias = Widget<int>;
         {"base.hpp"},
     ),
     "csharp": (
-        'using System.Text;\nnamespace N { class Foo : Base { public int Size { get; set; } void Run() { Helper.Go("x"); } } }',
+        "using System.Text;\nnamespace N { class Foo : Base {\n"
+        'public int Size { get; set; } void Run() { Helper.Go("x"); } } }',
         {"N", "N.Foo", "N.Foo.Size", "N.Foo.Run"},
         {"Base", "Go"},
         {"System.Text"},
@@ -261,7 +262,8 @@ using Alias = Widget<int>;
         {"json"},
     ),
     "php": (
-        "<?php\nnamespace A;\nuse B\\C;\nclass Foo extends Base { public $size; function run() { $this->go(help('x')); } }\n",
+        "<?php\nnamespace A;\nuse B\\C;\n"
+        "class Foo extends Base { public $size; function run() { $this->go(help('x')); } }\n",
         {"A", "Foo", "Foo.size", "Foo.run"},
         {"Base", "go", "help"},
         {"B.C"},
@@ -291,7 +293,8 @@ using Alias = Widget<int>;
         {"a.b"},
     ),
     "swift": (
-        'import Foundation\nclass Foo: Base {\n  var size: Thing = 1\n  func run() { helper("x").go() }\n}\nprotocol P { func q() }\n',
+        'import Foundation\nclass Foo: Base {\n  var size: Thing = 1\n  func run() { helper("x").go() }\n}\n'
+        "protocol P { func q() }\n",
         {"Foo", "Foo.size", "Foo.run", "P", "P.q"},
         {"Base", "Thing", "helper", "go"},
         {"Foundation"},
