@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from qcn_agent.errors import IndexingError
 from qcn_agent.index.builder import BuildResult
@@ -80,7 +80,7 @@ class IndexKeeper:
         if process is None:
             return
         if process.stdin:
-            process.stdin.close()
+            _close(process.stdin)
         try:
             process.wait(2.0)
         except subprocess.TimeoutExpired:
@@ -106,6 +106,8 @@ class IndexKeeper:
                 for line in process.stdout:
                     self._hear(json.loads(line))
         process.wait()
+        if process.stdin:
+            _close(process.stdin)
         with self._said:
             if self._process is process:
                 self._process = None
@@ -140,6 +142,13 @@ def _result(answer: dict[str, Any] | None) -> BuildResult:
     if answer["event"] == "failed":
         raise IndexingError(f"the index can't be kept: {answer['message']}", hint="is there room on the disk?")
     return BuildResult(**answer["result"]) if answer["event"] == "done" else BuildResult(0, 0, 0, 0, 0.0)
+
+
+def _close(pipe: IO[str]) -> None:
+    try:
+        pipe.close()
+    except BrokenPipeError:
+        pass  # what was not sent is lost with the process
 
 
 def _tell(process: "subprocess.Popen[str]", command: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The readers' side of the database: all queries, each from one snapshot, each deterministic."""
 
 import heapq
+import logging
 import os
 import sqlite3
 import threading
@@ -19,8 +20,11 @@ from qcn_agent.index.rows import CorpusStats, FieldCounts, FoundDefinition, Foun
 from qcn_agent.index.tags import Definition
 from qcn_agent.index.words import FIELDS
 
+logger = logging.getLogger(__name__)
+
 _FILE_COLUMNS = "files.file_id, path, language, size, depth, content_hash"
 FIELD_WEIGHTS = (4.0, 3.0, 1.5, 1.0, 1.2)
+_MATCHES = f"SELECT rowid, bm25(words, {', '.join(map(str, FIELD_WEIGHTS))}) FROM words WHERE words MATCH ?"
 _COMMON_SHARE = 0.25
 _MIN_COMMON = 1000
 
@@ -82,7 +86,13 @@ class IndexReader:
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
         with self._reading() as connection:
-            return connection.execute(sql, values).fetchall()
+            try:
+                return connection.execute(sql, values).fetchall()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:  # damaged: the indexer makes it anew
+                logger.warning("the index %s can't be read: %s", self._database.name, error)
+                return []
 
     # Files
 
@@ -134,7 +144,7 @@ class IndexReader:
         Words are lower-case, as words.py makes them. A word that occurs in over a quarter of many files is passed over,
         as long as rarer ones find enough.
         """
-        with self._reading() as connection:
+        with self._reading():
             frequencies = self.corpus_stats(list(words_by_weight)).document_frequencies
             common = max(_MIN_COMMON, int(self._num_files() * _COMMON_SHARE))
             order = sorted((count, word) for word, count in frequencies.items() if count)
@@ -142,9 +152,13 @@ class IndexReader:
             for count, word in order:
                 if count > common and len(scores) >= limit:
                     break
-                for file_id, score in _matches(connection, word):
+                for file_id, score in self._matches(word):
                     scores[file_id] = scores.get(file_id, 0.0) - score * words_by_weight[word]
             return self._best(scores, limit)
+
+    def _matches(self, word: str) -> list[tuple[int, float]]:
+        """(file_id, FTS5's bm25, which is negative) of the files that hold a word."""
+        return self._rows(_MATCHES, '"' + word.replace('"', '""') + '"')
 
     def _best(self, scores: Mapping[int, float], limit: int) -> list[tuple[int, float]]:
         """File ids differ from build to build, so it is the path that decides between equals."""
@@ -242,14 +256,6 @@ class IndexReader:
         """(file_id, weight) of files that commits changed together with this one, strongest first."""
         sql = "SELECT other_id, weight FROM cochange WHERE file_id = ? ORDER BY weight DESC, other_id"
         return [(other_id, weight) for other_id, weight in self._rows(sql, file_id)]
-
-
-def _matches(connection: sqlite3.Connection, word: str) -> list[tuple[int, float]]:
-    """(file_id, FTS5's bm25, which is negative) of the files that hold a word."""
-    weights = ", ".join(map(str, FIELD_WEIGHTS))
-    quoted = '"' + word.replace('"', '""') + '"'
-    sql = f"SELECT rowid, bm25(words, {weights}) FROM words WHERE words MATCH ?"
-    return connection.execute(sql, (quoted,)).fetchall()
 
 
 def _file(row: tuple[int, bytes, str, int, int, bytes]) -> IndexedFile:

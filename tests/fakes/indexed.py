@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qcn_agent.index.builder import Builder, BuildResult
 from qcn_agent.index.pool import WorkerPool
 from qcn_agent.index.relations import RelationReader
@@ -73,7 +75,13 @@ def everything(database: Path) -> dict[str, Any]:
             paths = {file.file_id: file.path for file in reader.files()}
             words = [row[0] for row in reader._rows("SELECT text FROM terms WHERE num_files > 0 ORDER BY text")]
             stats = reader.corpus_stats(words)
-            files = {file.path: _file_contents(reader, file.file_id, words) for file in reader.files()}
+            counts = reader.field_counts(list(paths), words)
+            spots = zip(
+                *(axis.tolist() for axis in np.nonzero(counts.counts)), counts.counts[counts.counts > 0], strict=True
+            )
+            files = {file.path: _file_contents(reader, file.file_id) for file in reader.files()}
+            order = list(paths.values())
+            tallies = sorted((order[file], words[word], field, int(number)) for file, word, field, number in spots)
             found = {
                 word: {paths[number] for number, _ in reader.candidates({word: 1.0}, len(paths) + 1)} for word in words
             }
@@ -86,6 +94,7 @@ def everything(database: Path) -> dict[str, Any]:
         return {
             "stats": stats,
             "files": files,
+            "tallies": tallies,
             "found": found,
             "named": [(text, os.fsdecode(p), *n) for text, p, *n in named],
         }
@@ -93,10 +102,9 @@ def everything(database: Path) -> dict[str, Any]:
         reader.close()
 
 
-def _file_contents(reader: RelationReader, file_id: int, words: list[str]) -> tuple[Any, ...]:
+def _file_contents(reader: RelationReader, file_id: int) -> tuple[Any, ...]:
     file = reader.file(file_id)
     assert file is not None
-    counts = reader.field_counts([file_id], words)
     return (
         file.language,
         file.size,
@@ -104,6 +112,4 @@ def _file_contents(reader: RelationReader, file_id: int, words: list[str]) -> tu
         file.content_hash,
         reader.definitions_of(file_id),
         reader.imports_in(file_id),
-        counts.counts.tolist(),
-        counts.lengths.tolist(),
     )

@@ -1,0 +1,33 @@
+"""Parsing and tag queries alone, over all files below a folder that have a grammar: what `index_bench.py` compares with.
+
+usage: python index_bare.py FOLDER; prints the number of files.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from qcn_agent.index.files import list_files, read_file
+from qcn_agent.index.languages import TEXT, language_of
+from qcn_agent.index.record import _is_generated, _is_opaque
+from qcn_agent.index.syntax import parse, tag_matches
+
+
+def main() -> None:
+    """Every file once."""
+    os.nice(19)
+    root, num_files = Path(sys.argv[1]), 0
+    for path in list_files(root):
+        read = read_file(root / path)
+        language = language_of(path)
+        if read is None or read[1] is None or language == TEXT or _is_opaque(read[1]) or _is_generated(read[1]):
+            continue
+        tree = parse(read[1], language)
+        if tree is not None:
+            tag_matches(tree, language)
+            num_files += 1
+    print(num_files)
+
+
+if __name__ == "__main__":
+    main()

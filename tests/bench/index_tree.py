@@ -1,0 +1,89 @@
+"""A tree with as many files as a kernel's, made from a seed: four languages, words as frequent as in code."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+FILES_A_FOLDER = 40
+
+
+class Vocabulary:
+    """Words that are used as often as words are (Zipf), and names made of them."""
+
+    def __init__(self, chance: random.Random, num_words: int = 20_000) -> None:
+        letters = "abcdefghijklmnoprstuvw"
+        self._chance = chance
+        self._words = sorted({"".join(chance.choices(letters, k=chance.randint(3, 8))) for _ in range(num_words)})
+        chance.shuffle(self._words)
+
+    def word(self) -> str:
+        """One word; the first of the list most often."""
+        rank = int(len(self._words) ** self._chance.random()) - 1
+        return self._words[rank]
+
+    def name(self) -> str:
+        """Two words, as a function's name."""
+        return f"{self.word()}_{self.word()}"
+
+    def sentence(self, num_words: int = 12) -> str:
+        """Some words and a name."""
+        return " ".join([*(self.word() for _ in range(num_words)), self.name()])
+
+    def one_of(self, choices: Sequence[str]) -> str:
+        """Any of some strings."""
+        return self._chance.choice(choices)
+
+
+def write_synthetic_tree(root: Path, num_files: int, words: Vocabulary) -> None:
+    """Write the files, FILES_A_FOLDER to a folder, about 4 kB each."""
+    makers = (("py", python), ("c", c), ("js", javascript), ("go", go))
+    for number in range(num_files):
+        extension, make = makers[number % len(makers)]
+        folder = root / f"d{number // (FILES_A_FOLDER * 50)}" / f"e{number // FILES_A_FOLDER}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{words.word()}_{number}.{extension}").write_text(make(words), encoding="utf-8")
+
+
+def python(words: Vocabulary) -> str:
+    """A module with a class."""
+    methods = "".join(
+        f"    def {words.name()}(self, {words.word()}_a, {words.word()}_b):\n"
+        f'        """{words.sentence(8)}."""\n'
+        f"        {words.word()}_v = self.{words.name()}({words.name()}({words.word()}_a), '{words.sentence(4)}')\n"
+        f"        return {words.word()}_v.{words.name()}\n\n"
+        for _ in range(14)
+    )
+    return f"import {words.word()}\nfrom {words.word()} import {words.name()}\n\n\nclass {words.word().title()}:\n{methods}"
+
+
+def c(words: Vocabulary) -> str:
+    """A file of functions."""
+    functions = "".join(
+        f"/* {words.sentence(8)} */\nstatic int {words.name()}(struct {words.name()} *p, int n)\n{{\n"
+        f'\tif (p->{words.name()} > n)\n\t\treturn {words.name()}(p->{words.word()}, "{words.sentence(4)}");\n'
+        f"\treturn {words.name()}(n);\n}}\n\n"
+        for _ in range(14)
+    )
+    return f'#include <linux/{words.word()}.h>\n#include "{words.word()}.h"\n\n{functions}'
+
+
+def javascript(words: Vocabulary) -> str:
+    """A module of functions."""
+    functions = "".join(
+        f"// {words.sentence(8)}\nexport function {words.name()}(a, b) {{\n"
+        f"  const {words.word()}V = {words.name()}(a.{words.name()}, '{words.sentence(4)}');\n"
+        f"  return {words.word()}V.{words.name()}(b);\n}}\n\n"
+        for _ in range(14)
+    )
+    return f"import {{ {words.name()} }} from './{words.word()}';\n\n{functions}"
+
+
+def go(words: Vocabulary) -> str:
+    """A file of a package."""
+    functions = "".join(
+        f"// {words.sentence(8)}\nfunc {words.name()}(a *{words.word().title()}, n int) error {{\n"
+        f'\tif err := a.{words.name()}(n, "{words.sentence(4)}"); err != nil {{\n\t\treturn err\n\t}}\n'
+        f"\treturn {words.name()}(a.{words.name()})\n}}\n\n"
+        for _ in range(14)
+    )
+    return f'package {words.word()}x\n\nimport "example.org/{words.word()}"\n\n{functions}'
