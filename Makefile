@@ -57,7 +57,7 @@ bench-engine: $(VENV)/.bench  ## our engine beside a llama-server; BENCH_ARGS=--
 	@$(BIN)/python tests/bench/engine_bench.py $(BENCH_ARGS)
 
 bench-index: $(VENV)/.dev  ## the index on sympy and on 90,000 files
-	@$(BIN)/python tests/bench/index_bench.py $(BENCH_ARGS)
+	@$(BIN)/python -m tests.bench.index_bench $(BENCH_ARGS)
 
 bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
 	@$(BIN)/python tests/bench/fix_bench.py

@@ -156,6 +156,7 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     gc.freeze()
+    gc.set_threshold(100_000, 50, 50)  # records come by the thousand and hold no cycles
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     Indexer(Path(workspace), Path(database), int(num_workers), out).run(sys.stdin, watch=watch == "1")

@@ -3,29 +3,26 @@
 import logging
 import os
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 
 from qcn_agent.index import counts as count_blobs
 from qcn_agent.index import schema
 from qcn_agent.index.files import FileStamp
 from qcn_agent.index.languages import language_of
-from qcn_agent.index.record import FileRecord, field_texts, unpacked, unpacked_definitions, unpacked_imports
+from qcn_agent.index.record import PATH_FIELD, FileRecord, field_texts, unpacked, unpacked_definitions, unpacked_imports
+from qcn_agent.index.terms import TermTable
 from qcn_agent.index.words import FIELDS, WordSplitter, path_words
 
 logger = logging.getLogger(__name__)
 
-_MAX_KNOWN_TERMS = 1_000_000
 _MARKS = ", ".join("?" * (len(FIELDS) + 1))
 _INSERT_WORDS = f"INSERT INTO words(rowid, {', '.join(FIELDS)}) VALUES ({_MARKS})"
 _DELETE_WORDS = f"INSERT INTO words(words, rowid, {', '.join(FIELDS)}) VALUES ('delete', {_MARKS})"
 _PUT_NAMED = "INSERT INTO named VALUES (?, ?, ?, ?, ?)"
-_ADD_TO_TERMS = "UPDATE terms SET num_files = num_files + ? WHERE term_id = ?"
 
 
 def stem_of(path: str) -> str:
@@ -49,8 +46,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = _opened(path)
-        self._term_ids: dict[str, int] = {}
-        self._file_changes: Counter[int] = Counter()
+        self._terms = TermTable(self._connection)
         self._length_changes = np.zeros(len(FIELDS), np.int64)
         self._num_files_change = 0
         self._splitter = WordSplitter()
@@ -69,9 +65,9 @@ class Store:
             self._connection.execute("COMMIT")
         except BaseException:
             self._forget_totals()
-            self._term_ids.clear()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            self._terms.forget()
             raise
 
     def stamps(self) -> dict[str, tuple[int, FileStamp]]:
@@ -97,16 +93,16 @@ class Store:
         if known:
             self._remove_contents(known[0])
         file_id = self._put_file(record, known[0] if known else None)
-        terms = np.fromiter((self._term_id(word) for word in record.words), np.uint32, len(record.words))
+        terms = np.fromiter((self._terms.id_of(word) for word in record.words), np.uint32, len(record.words))
         entries = np.frombuffer(record.entries, np.uint32)
         keys = terms[entries >> 3] * np.uint32(8) + (entries & np.uint32(7))
         counts = np.frombuffer(record.counts, np.uint8)
         blobs = (record.definitions, record.references, record.imports, count_blobs.encode(keys, counts))
         self._connection.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", (file_id, *blobs))
         self._connection.execute(_INSERT_WORDS, (file_id, *record.texts))
-        named = [(self._term_id(name), file_id, *numbers) for name, *numbers in record.names]
+        named = [(self._terms.id_of(name), file_id, *numbers) for name, *numbers in record.names]
         self._connection.executemany(_PUT_NAMED, sorted(named))
-        self._add_totals(1, terms.tolist(), count_blobs.lengths(keys, counts))
+        self._add_totals(1, keys, counts)
         return file_id
 
     def restamp(self, file_id: int, stamp: FileStamp) -> None:
@@ -121,25 +117,18 @@ class Store:
 
     def move(self, file_id: int, path: str, stamp: FileStamp) -> None:
         """The same contents lie at another path now; only the words of the path change."""
-        words, keys, counts = self._words_of(file_id)
-        self._connection.execute(_DELETE_WORDS, (file_id, *field_texts(words, *_by_index(keys, counts))))
-        before = count_blobs.lengths(keys, counts)
-        old_terms = np.unique(keys >> 3)
-        kept = (keys & 7) != 0
+        old_keys, old_counts = self._forget_words(file_id)
+        kept = (old_keys & 7) != PATH_FIELD
         fresh = path_words(path, self._splitter)
-        fresh_keys = np.array([8 * self._term_id(word) for word in fresh], np.uint32)
-        keys = np.concatenate([keys[kept], fresh_keys])
-        counts = np.concatenate([counts[kept], np.array(list(fresh.values()), np.uint8)])
-        blob = count_blobs.encode(keys, counts)
-        keys, counts = count_blobs.decode(blob)
-        self._connection.execute("UPDATE contents SET counts = ? WHERE file_id = ?", (blob, file_id))
-        texts = field_texts(self._texts(np.unique(keys >> 3)), *_by_index(keys, counts))
-        self._connection.execute(_INSERT_WORDS, (file_id, *texts))
+        keys = np.concatenate([old_keys[kept], np.array([8 * self._terms.id_of(word) for word in fresh], np.uint32)])
+        counts = np.concatenate([old_counts[kept], np.array(list(fresh.values()), np.uint8)])
+        sql = "UPDATE contents SET counts = ? WHERE file_id = ?"
+        self._connection.execute(sql, (count_blobs.encode(keys, counts), file_id))
+        self._connection.execute(_INSERT_WORDS, (file_id, *self._texts_of(keys, counts)))
         sql = "UPDATE files SET path = ?, stem = ?, folder = ? WHERE file_id = ?"
         self._connection.execute(sql, (*_places(path), file_id))
         self.restamp(file_id, stamp)
-        self._add_totals(-1, old_terms.tolist(), before)
-        self._add_totals(1, np.unique(keys >> 3).tolist(), count_blobs.lengths(keys, counts))
+        self._add_totals(1, keys, counts)
 
     def remove(self, file_id: int) -> None:
         """Forget a file."""
@@ -188,50 +177,39 @@ class Store:
         return int(cursor.lastrowid or 0)
 
     def _remove_contents(self, file_id: int) -> None:
-        words, keys, counts = self._words_of(file_id)
-        self._connection.execute(_DELETE_WORDS, (file_id, *field_texts(words, *_by_index(keys, counts))))
+        self._forget_words(file_id)
         sql = "SELECT definitions, refs, imports FROM contents WHERE file_id = ?"
         definitions, references, imports = self._connection.execute(sql, (file_id,)).fetchone()
         names = {definition.name for definition in unpacked_definitions(definitions)} | set(unpacked(references))
         names.update(*(found.keys for found in unpacked_imports(imports)))
-        doomed = [(self._term_id(name), file_id) for name in sorted(names) if name]
+        doomed = [(self._terms.id_of(name), file_id) for name in sorted(names) if name]
         self._connection.executemany("DELETE FROM named WHERE term_id = ? AND file_id = ?", doomed)
         self._connection.execute("DELETE FROM contents WHERE file_id = ?", (file_id,))
-        self._add_totals(-1, np.unique(keys >> 3).tolist(), count_blobs.lengths(keys, counts))
 
-    def _words_of(self, file_id: int) -> tuple[list[str], count_blobs.Keys, count_blobs.Counts]:
-        """The distinct words of a file, by term_id, and its counts."""
+    def _forget_words(self, file_id: int) -> tuple[count_blobs.Keys, count_blobs.Counts]:
+        """Take a file's words out of the full-text table and the totals; what they were."""
         sql = "SELECT counts FROM contents WHERE file_id = ?"
         keys, counts = count_blobs.decode(self._connection.execute(sql, (file_id,)).fetchone()[0])
-        return self._texts(np.unique(keys >> 3)), keys, counts
+        self._connection.execute(_DELETE_WORDS, (file_id, *self._texts_of(keys, counts)))
+        self._add_totals(-1, keys, counts)
+        return keys, counts
 
-    def _texts(self, term_ids: count_blobs.Keys) -> list[str]:
-        sql = "SELECT text FROM terms WHERE term_id = ?"
-        return [self._connection.execute(sql, (term_id,)).fetchone()[0] for term_id in term_ids.tolist()]
+    def _texts_of(self, keys: count_blobs.Keys, counts: count_blobs.Counts) -> tuple[str, ...]:
+        """What the full-text table was given for these counts."""
+        term_ids = np.unique(keys >> 3).tolist()
+        words = dict(zip(term_ids, self._terms.texts(term_ids), strict=True))
+        fields: list[dict[str, int]] = [{} for _ in FIELDS]
+        for key, number in zip(keys.tolist(), counts.tolist(), strict=True):
+            fields[key & 7][words[key >> 3]] = number
+        return field_texts(fields)
 
-    def _term_id(self, text: str) -> int:
-        """The number of a word or a name, a new one if need be."""
-        term_id = self._term_ids.get(text)
-        if term_id is None:
-            if len(self._term_ids) >= _MAX_KNOWN_TERMS:
-                self._term_ids.clear()
-            row = self._connection.execute("SELECT term_id FROM terms WHERE text = ?", (text,)).fetchone()
-            if row is None:
-                row = (self._connection.execute("INSERT INTO terms(text) VALUES (?)", (text,)).lastrowid,)
-            term_id = self._term_ids[text] = int(row[0])
-        return term_id
-
-    def _add_totals(self, sign: int, term_ids: Iterable[int], lengths: npt.NDArray[np.int64]) -> None:
+    def _add_totals(self, sign: int, keys: count_blobs.Keys, counts: count_blobs.Counts) -> None:
         self._num_files_change += sign
-        self._length_changes += sign * lengths
-        if sign > 0:
-            self._file_changes.update(term_ids)
-        else:
-            self._file_changes.subtract(term_ids)
+        self._length_changes += sign * count_blobs.lengths(keys, counts)
+        self._terms.count(np.unique(keys >> 3).tolist(), sign)
 
     def _flush_totals(self) -> None:
-        changes = sorted((term_id, number) for term_id, number in self._file_changes.items() if number)
-        self._connection.executemany(_ADD_TO_TERMS, ((number, term_id) for term_id, number in changes))
+        self._terms.flush()
         totals = [int(self.meta("num_files") or 0) + self._num_files_change]
         totals += [
             int(self.meta(f"length_{field}") or 0) + int(change)
@@ -243,19 +221,12 @@ class Store:
         self._forget_totals()
 
     def _forget_totals(self) -> None:
-        self._file_changes.clear()
         self._length_changes[:] = 0
         self._num_files_change = 0
 
 
 def _places(path: str) -> tuple[bytes, bytes, bytes]:
     return os.fsencode(path), os.fsencode(stem_of(path)), os.fsencode(folder_of(path))
-
-
-def _by_index(keys: count_blobs.Keys, counts: count_blobs.Counts) -> tuple[count_blobs.Keys, count_blobs.Counts]:
-    """Keys that point into the sorted distinct terms instead of naming them."""
-    _terms, index = np.unique(keys >> 3, return_inverse=True)
-    return index.astype(np.uint32) * np.uint32(8) + (keys & np.uint32(7)), counts
 
 
 def _opened(path: Path) -> sqlite3.Connection:

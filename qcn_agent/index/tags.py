@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from qcn_agent.index.imports import Import, read_imports
 from qcn_agent.index.limits import MAX_BYTES
 from qcn_agent.index.syntax import Node, parse, tag_matches
@@ -228,13 +230,12 @@ class _Tagger:
 
     def _lines_of_names(self) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
         lines: dict[str, list[int]] = {}
-        for start, name in zip(self._references, self._names, strict=True):
-            lines.setdefault(name, []).append(start)
-        counts = {name: len(starts) for name, starts in lines.items()}
-        return {name: self._distinct_lines(starts) for name, starts in lines.items()}, counts
-
-    def _distinct_lines(self, starts: list[int]) -> tuple[int, ...]:
-        return tuple(sorted({self._line(start) for start in sorted(starts)[:MAX_LINES_OF_A_NAME]}))
+        numbers = np.searchsorted(self._line_starts, self._references, side="right").tolist()
+        for line, name in zip(numbers, self._names, strict=True):
+            lines.setdefault(name, []).append(line)
+        counts = {name: len(numbers) for name, numbers in lines.items()}
+        first = {name: sorted(set(numbers))[:MAX_LINES_OF_A_NAME] for name, numbers in lines.items()}
+        return {name: tuple(numbers) for name, numbers in first.items()}, counts
 
     def _words(self, definitions: Sequence[Definition]) -> tuple[Counts, ...]:
         """Counts by field; a docstring is no string, and what is neither comment nor string is body."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 FIELDS = ("path", "definitions", "docs", "body", "strings")
 MAX_WORD_CHARS = 64
-MAX_COUNT = 255
+MAX_COUNT = 255  # a word that occurs more often in a field is stored as if it occurred so often
 
 Counts = dict[str, int]
 
@@ -34,13 +34,13 @@ class WordSplitter:
         return words
 
     def count(self, identifiers: Mapping[str, int]) -> Counts:
-        """How often each word occurs, where each identifier occurs as often as given; at most MAX_COUNT."""
+        """How often each word occurs, where each identifier occurs as often as given."""
         counts: Counts = {}
         get, words_of = counts.get, self.words_of
         for identifier, number in identifiers.items():
             for word in words_of(identifier):
                 counts[word] = get(word, 0) + number
-        return {word: min(number, MAX_COUNT) for word, number in counts.items()}
+        return counts
 
 
 def identifiers_of(text: str) -> Counter[str]:

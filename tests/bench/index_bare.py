@@ -1,4 +1,4 @@
-"""Parsing and tag queries alone, over all files below a folder that have a grammar: what `index_bench.py` compares with.
+"""Parsing and tag queries alone, over all files below a folder that have a grammar; `index_bench.py` compares with it.
 
 usage: python index_bare.py FOLDER; prints the number of files.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qcn_agent.index.files import list_files, read_file
 from qcn_agent.index.languages import TEXT, language_of
-from qcn_agent.index.record import _is_generated, _is_opaque
+from qcn_agent.index.record import is_generated, is_opaque
 from qcn_agent.index.syntax import parse, tag_matches
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     for path in list_files(root):
         read = read_file(root / path)
         language = language_of(path)
-        if read is None or read[1] is None or language == TEXT or _is_opaque(read[1]) or _is_generated(read[1]):
+        if read is None or read[1] is None or language == TEXT or is_opaque(read[1]) or is_generated(read[1]):
             continue
         tree = parse(read[1], language)
         if tree is not None:

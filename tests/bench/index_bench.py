@@ -1,6 +1,6 @@
-"""`make bench-index`: the index on sympy and on a tree of 90,000 files. Every target is a line, the last one the verdict.
+"""`make bench-index`: the index on sympy and on a tree of 90,000 files.
 
-usage: index_bench.py [--sympy FOLDER] [--files N] [--json FILE]
+usage: python -m tests.bench.index_bench [--sympy FOLDER] [--files N] [--json FILE]
 
 Without --sympy its source distribution comes from PyPI. Rates are files a second of processor time of all processes, so
 that other load on the machine does not count; wall times stand beside them.
@@ -18,11 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from index_tree import Vocabulary, write_synthetic_tree
-from report import Target, conclude, progress, table
-
 from qcn_agent.index.index import Index
 from qcn_agent.index.words import words_of_text
+from tests.bench.index_tree import Vocabulary, write_synthetic_tree
+from tests.bench.report import Target, conclude, progress, table
 
 SYMPY = "sympy==1.13.3"
 NUM_FILES = 90_000
@@ -155,6 +154,8 @@ def save_times_ms(index: Index, paths: Sequence[Path]) -> list[float]:
             time.sleep(0.001)
         times.append(1000 * (time.perf_counter() - started))
         path.write_bytes(before)
+        while index.definitions_named(name) and time.perf_counter() - started < 10:
+            time.sleep(0.001)
     return times
 
 

@@ -15,23 +15,24 @@ class Vocabulary:
         self._chance = chance
         self._words = sorted({"".join(chance.choices(letters, k=chance.randint(3, 8))) for _ in range(num_words)})
         chance.shuffle(self._words)
+        self._names = sorted({f"{self.word()}_{self.word()}" for _ in range(8 * num_words)})
+        chance.shuffle(self._names)
 
     def word(self) -> str:
-        """One word; the first of the list most often."""
-        rank = int(len(self._words) ** self._chance.random()) - 1
-        return self._words[rank]
+        """One word."""
+        return self._drawn(self._words)
 
     def name(self) -> str:
         """Two words, as a function's name."""
-        return f"{self.word()}_{self.word()}"
+        return self._drawn(self._names)
+
+    def _drawn(self, choices: Sequence[str]) -> str:
+        """One of them, the first ones most often."""
+        return choices[int(len(choices) ** self._chance.random()) - 1]
 
     def sentence(self, num_words: int = 12) -> str:
         """Some words and a name."""
         return " ".join([*(self.word() for _ in range(num_words)), self.name()])
-
-    def one_of(self, choices: Sequence[str]) -> str:
-        """Any of some strings."""
-        return self._chance.choice(choices)
 
 
 def write_synthetic_tree(root: Path, num_files: int, words: Vocabulary) -> None:
@@ -53,7 +54,8 @@ def python(words: Vocabulary) -> str:
         f"        return {words.word()}_v.{words.name()}\n\n"
         for _ in range(14)
     )
-    return f"import {words.word()}\nfrom {words.word()} import {words.name()}\n\n\nclass {words.word().title()}:\n{methods}"
+    imports = f"import {words.word()}\nfrom {words.word()} import {words.name()}\n"
+    return f"{imports}\n\nclass {words.word().title()}:\n{methods}"
 
 
 def c(words: Vocabulary) -> str:

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qcn_agent.index.words import (
-    MAX_COUNT,
     MAX_WORD_CHARS,
     WordSplitter,
     identifiers_of,
@@ -43,11 +42,6 @@ def test_counts_add_up_over_identifiers() -> None:
     counts = WordSplitter().count({"read_file": 2, "write_file": 3})
 
     assert counts == {"read_file": 2, "read": 2, "file": 5, "write_file": 3, "write": 3}
-
-
-def test_a_count_has_a_limit() -> None:
-    """It is stored in a byte."""
-    assert WordSplitter().count({"name": 1000}) == {"name": MAX_COUNT}
 
 
 def test_numbers_and_single_letters_are_no_identifiers() -> None:
