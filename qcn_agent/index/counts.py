@@ -1,6 +1,7 @@
 """Word counts of a file as a compact blob: which term occurs how often in which field."""
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ Keys = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.uint8]
 
 _NO_KEY = 7  # term 0 does not exist, and there is no field 7
+_NOTHING: tuple[Keys, Counts] = (np.empty(0, np.uint32), np.empty(0, np.uint8))
 
 
 def encode(keys: Keys, counts: Counts) -> bytes:
@@ -34,16 +36,28 @@ def lengths(keys: Keys, counts: Counts) -> npt.NDArray[np.int64]:
     return np.bincount(keys & 7, weights=counts, minlength=len(FIELDS))[: len(FIELDS)].astype(np.int64)
 
 
-def wanted_keys(term_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The keys of some terms in all fields: [terms, fields]; one that no file has for a term_id below 0."""
-    return np.where(term_ids[:, None] < 0, _NO_KEY, term_ids[:, None] * 8 + np.arange(len(FIELDS)))
+class CountTable:
+    """The counts of several files, to be looked up together; `blobs` are those of `encode`, b"" for no file."""
 
+    def __init__(self, blobs: Sequence[bytes]) -> None:
+        decoded = [decode(blob) if blob else _NOTHING for blob in blobs]
+        self._num_files = len(blobs)
+        rows = np.repeat(np.arange(len(blobs), dtype=np.int64), [len(keys) for keys, _counts in decoded])
+        keys = np.concatenate([keys for keys, _counts in [*decoded, _NOTHING]]).astype(np.int64)
+        self._counts = np.concatenate([counts for _keys, counts in [*decoded, _NOTHING]])
+        self._keys = (rows << 32) | keys
+        self._fields = rows * 8 + (keys & 7)
 
-def looked_up(keys: Keys, counts: Counts, wanted: npt.NDArray[np.int64]) -> Counts:
-    """The counts of `wanted_keys`, 0 where a key does not occur."""
-    if not len(keys):
-        return np.zeros(wanted.shape, np.uint8)
-    places = np.searchsorted(keys, wanted.astype(np.uint32))
-    places[places == len(keys)] = 0
-    found: Counts = np.where(keys[places] == wanted, counts[places], 0)
-    return found
+    def counts_of(self, term_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """[files, terms, fields]; zeros for a term_id below 0."""
+        keys = np.where(term_ids[:, None] < 0, _NO_KEY, term_ids[:, None] * 8 + np.arange(len(FIELDS)))
+        wanted = (np.arange(self._num_files, dtype=np.int64)[:, None, None] << 32) | keys
+        if not len(self._keys):
+            return np.zeros(wanted.shape, np.int64)
+        places = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.where(self._keys[places] == wanted, self._counts[places], 0).astype(np.int64)
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The number of words: [files, fields]."""
+        sums = np.bincount(self._fields, weights=self._counts, minlength=8 * self._num_files)
+        return sums.reshape(-1, 8)[:, : len(FIELDS)].astype(np.int64)

@@ -178,15 +178,10 @@ class IndexReader:
         with self._reading():
             terms = self._terms(words)
             term_ids = np.array([terms.get(word, (-1, 0))[0] for word in words], np.int64)
-            counts = np.zeros((len(file_ids), len(words), len(FIELDS)), np.int64)
-            lengths = np.zeros((len(file_ids), len(FIELDS)), np.int64)
-            wanted = count_blobs.wanted_keys(term_ids)
-            for row, file_id in enumerate(file_ids):
-                for (blob,) in self._rows("SELECT counts FROM contents WHERE file_id = ?", file_id):
-                    keys, numbers = count_blobs.decode(blob)
-                    counts[row] = count_blobs.looked_up(keys, numbers, wanted)
-                    lengths[row] = count_blobs.lengths(keys, numbers)
-        return FieldCounts(counts, lengths)
+            sql = "SELECT counts FROM contents WHERE file_id = ?"
+            rows = (self._rows(sql, file_id) for file_id in file_ids)
+            table = count_blobs.CountTable([found[0][0] if found else b"" for found in rows])
+        return FieldCounts(table.counts_of(term_ids), table.lengths())
 
     def corpus_stats(self, words: Sequence[str] = ()) -> CorpusStats:
         """Of all files; document frequencies of the words asked for, 0 for one that never occurs."""

@@ -126,8 +126,7 @@ def flattened(
     entries: list[int] = []
     counts: list[int] = []
     for field, words in enumerate(words_by_field):
-        for word in words:
-            entries.append(8 * index.setdefault(word, len(index)) + field)
+        entries.extend([8 * index.setdefault(word, len(index)) + field for word in words])
         counts.extend(words.values())
     return tuple(index), np.array(entries, np.uint32), np.minimum(counts, MAX_COUNT).astype(np.uint8)
 

@@ -247,6 +247,7 @@ def _checked(path: Path) -> sqlite3.Connection:
     """Raises DatabaseError where the file is damaged or of another version."""
     connection = schema.connect(path)
     try:
+        connection.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:

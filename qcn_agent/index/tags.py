@@ -109,7 +109,7 @@ class _Tagger:
         self._found: dict[Span, _Found] = {}
         self._imports: dict[int, Node] = {}
         self._references: list[int] = []
-        self._names: list[str] = []
+        self._names: list[bytes] = []
         self._strings: set[Span] = set()
         self._comments: set[Span] = set()
         self._docs: set[Span] = set()
@@ -145,7 +145,7 @@ class _Tagger:
             else:
                 self._define(captures)
         self._references = list(positions)
-        self._names = [name.decode("utf-8", "replace") for name in positions.values()]
+        self._names = list(positions.values())
 
     def _define(self, captures: dict[str, list[Node]]) -> None:
         key = next(name for name in captures if name.startswith(_PREFIX))
@@ -229,13 +229,13 @@ class _Tagger:
         return _first_line(self._text(top, start)) if top >= 0 else ""
 
     def _lines_of_names(self) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-        lines: dict[str, list[int]] = {}
+        lines: dict[bytes, list[int]] = {}
         numbers = np.searchsorted(self._line_starts, self._references, side="right").tolist()
         for line, name in zip(numbers, self._names, strict=True):
             lines.setdefault(name, []).append(line)
-        counts = {name: len(numbers) for name, numbers in lines.items()}
-        first = {name: sorted(set(numbers))[:MAX_LINES_OF_A_NAME] for name, numbers in lines.items()}
-        return {name: tuple(numbers) for name, numbers in first.items()}, counts
+        names = [name.decode("utf-8", "replace") for name in lines]
+        first = (tuple(sorted(set(found))[:MAX_LINES_OF_A_NAME]) for found in lines.values())
+        return dict(zip(names, first, strict=True)), dict(zip(names, map(len, lines.values()), strict=True))
 
     def _words(self, definitions: Sequence[Definition]) -> tuple[Counts, ...]:
         """Counts by field; a docstring is no string, and what is neither comment nor string is body."""

@@ -36,9 +36,9 @@ class WordSplitter:
     def count(self, identifiers: Mapping[str, int]) -> Counts:
         """How often each word occurs, where each identifier occurs as often as given."""
         counts: Counts = {}
-        get, words_of = counts.get, self.words_of
+        get, known, words_of = counts.get, self._known.get, self.words_of
         for identifier, number in identifiers.items():
-            for word in words_of(identifier):
+            for word in known(identifier) or words_of(identifier):
                 counts[word] = get(word, 0) + number
         return counts
 

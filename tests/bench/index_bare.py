@@ -1,6 +1,6 @@
-"""Parsing and tag queries alone, over all files below a folder that have a grammar; `index_bench.py` compares with it.
+"""Parsing and tag queries alone, over the files of a folder that have a grammar; `index_bench.py` compares with it.
 
-usage: python index_bare.py FOLDER; prints the number of files.
+usage: python index_bare.py FOLDER PART PARTS; reads every PARTS-th file, prints their number.
 """
 
 import os
@@ -14,10 +14,11 @@ from qcn_agent.index.syntax import parse, tag_matches
 
 
 def main() -> None:
-    """Every file once."""
+    """Each of these files once."""
     os.nice(19)
     root, num_files = Path(sys.argv[1]), 0
-    for path in list_files(root):
+    part, parts = int(sys.argv[2]), int(sys.argv[3])
+    for path in list(list_files(root))[part::parts]:
         read = read_file(root / path)
         language = language_of(path)
         if read is None or read[1] is None or language == TEXT or is_opaque(read[1]) or is_generated(read[1]):

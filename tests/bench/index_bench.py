@@ -2,11 +2,12 @@
 
 usage: python -m tests.bench.index_bench [--sympy FOLDER] [--files N] [--json FILE]
 
-Without --sympy its source distribution comes from PyPI. Rates are files a second of processor time of all processes, so
-that other load on the machine does not count; wall times stand beside them.
+Without --sympy its source distribution comes from PyPI. Parsing and tag queries alone run in as many processes, one a
+core, as the build has workers; both are wall times of the same run, and only files with a grammar count.
 """
 
 import argparse
+import os
 import random
 import resource
 import subprocess
@@ -26,6 +27,7 @@ from tests.bench.report import Target, conclude, progress, table
 SYMPY = "sympy==1.13.3"
 NUM_FILES = 90_000
 NUM_QUERIES = 60
+NUM_WORKERS = os.cpu_count() or 1
 NUM_SAVES = 30
 CANDIDATES = 200
 BARE = Path(__file__).with_name("index_bare.py")
@@ -66,11 +68,13 @@ def children_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def bare_cpu_s(folder: Path) -> tuple[float, int]:
-    """(processor seconds, number of files) of parsing and tag queries alone, in a process of its own."""
-    before = children_cpu_s()
-    done = subprocess.run([sys.executable, str(BARE), str(folder)], check=True, capture_output=True, text=True)
-    return children_cpu_s() - before, int(done.stdout)
+def bare_run(folder: Path) -> tuple[float, float, int]:
+    """(wall seconds, processor seconds, files) of parsing and tag queries alone, in as many processes as the build."""
+    cpu, started = children_cpu_s(), time.perf_counter()
+    commands = [[sys.executable, str(BARE), str(folder), str(part), str(NUM_WORKERS)] for part in range(NUM_WORKERS)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    num_files = sum(int(process.communicate()[0]) for process in processes)
+    return time.perf_counter() - started, children_cpu_s() - cpu, num_files
 
 
 def peak_rss_mb(pid: int) -> float:
@@ -93,7 +97,7 @@ def quantile(samples: Sequence[float], share: float) -> float:
 def cold_build(workspace: Path, folder: Path) -> dict[str, float]:
     """Times and sizes of a build from nothing, and of opening and checking it again."""
     cpu, started, rss = children_cpu_s(), time.perf_counter(), [0.0]
-    index = Index.open(workspace, folder=folder, watch=False)
+    index = Index.open(workspace, folder=folder, num_workers=NUM_WORKERS, watch=False)
 
     def report(done: int, total: int) -> None:
         pid = index._keeper.pid
@@ -174,16 +178,18 @@ def watched(workspace: Path, folder: Path, texts: Sequence[str]) -> tuple[list[f
 def measured(name: str, workspace: Path, folder: Path, texts: Sequence[str]) -> dict[str, Any]:
     """All figures of one workspace."""
     progress(f"{name}: parse and tag queries alone")
-    bare_s, bare_files = bare_cpu_s(workspace)
+    bare_s, bare_cpu_s, bare_files = bare_run(workspace)
     progress(f"{name}: cold build")
     build = cold_build(workspace, folder)
     progress(f"{name}: queries and saves")
     queries, saves = watched(workspace, folder, texts)
     return {
         **build,
-        "bare_rate": bare_files / bare_s,
         "bare_files": bare_files,
-        "rate": bare_files / build["cpu_s"],
+        "bare_wall_s": bare_s,
+        "bare_cpu_s": bare_cpu_s,
+        "rate_share": bare_s / build["wall_s"],
+        "files_a_core_s": bare_files / build["wall_s"] / NUM_WORKERS,
         "query_p50_ms": quantile(queries, 0.5),
         "query_p95_ms": quantile(queries, 0.95),
         "save_p50_ms": quantile(saves, 0.5),
@@ -198,9 +204,9 @@ def targets_of(small: dict[str, Any], large: dict[str, Any]) -> list[Target]:
     def target(text: str, value: float, is_met: bool, unit: str = "") -> None:
         targets.append(Target(text, f"{value:.3g}{unit}", is_met))
 
-    ratio = small["rate"] / small["bare_rate"]
+    ratio, rate = small["rate_share"], small["files_a_core_s"]
     target("sympy: cold build, rate over parse + tag query alone >= 0.6", ratio, ratio >= 0.6)
-    target("sympy: files a second of a core >= 200", small["rate"], small["rate"] >= 200)
+    target("sympy: files a second and core >= 200", rate, rate >= 200)
     target("90,000 files: cold build <= 360 s", large["wall_s"], large["wall_s"] <= 360, " s")
     target("90,000 files: open and freshness check <= 2 s", large["warm_s"], large["warm_s"] <= 2, " s")
     target("90,000 files: indexer and workers, resident <= 1536 MB", large["rss_mb"], large["rss_mb"] <= 1536, " MB")
@@ -226,7 +232,7 @@ def main() -> None:
         sympy = options.sympy or fetched_sympy(folder)
         small = measured("sympy", sympy, folder / "small", [ISSUES[n % len(ISSUES)] for n in range(NUM_QUERIES)])
         progress(f"writing {options.files} files")
-        vocabulary = Vocabulary(random.Random(1))
+        vocabulary = Vocabulary.of_a_project(random.Random(1))
         write_synthetic_tree(folder / "large", options.files, vocabulary)
         texts = [vocabulary.sentence() for _ in range(NUM_QUERIES)]
         large = measured("large", folder / "large", folder / "large-db", texts)

@@ -27,15 +27,21 @@ def test_a_blob_gives_back_what_went_in(table: dict[tuple[int, int], int]) -> No
     assert keys.tolist() == sorted(keys.tolist())
 
 
-@given(TABLES, st.lists(st.integers(-1, 500_000_000), max_size=10))
-def test_looking_up_terms_equals_the_table(table: dict[tuple[int, int], int], others: list[int]) -> None:
-    """Known terms have their counts by field, unknown ones zeros."""
-    terms = [*{term for term, _field in table}, *others]
-    wanted = counts.wanted_keys(np.array(terms, np.int64))
+@given(st.lists(TABLES, max_size=4), st.lists(st.integers(-1, 500_000_000), max_size=10))
+def test_looking_up_terms_equals_the_tables(tables: list[dict[tuple[int, int], int]], others: list[int]) -> None:
+    """Known terms have their counts by file and field, unknown ones and files without a blob zeros."""
+    terms = [*dict.fromkeys(term for table in tables for term, _field in table), *others]
 
-    found = counts.looked_up(*counts.decode(counts.encode(*arrays(table))), wanted)
+    found = counts.CountTable([b"", *(counts.encode(*arrays(table)) for table in tables)])
 
-    assert found.tolist() == [[table.get((term, field), 0) for field in range(len(FIELDS))] for term in terms]
+    by_file = found.counts_of(np.array(terms, np.int64)).tolist()
+    assert by_file == [
+        [[table.get((term, field), 0) for field in range(len(FIELDS))] for term in terms] for table in [{}, *tables]
+    ]
+    assert found.lengths().tolist() == [
+        [sum(number for (_term, own), number in table.items() if own == field) for field in range(len(FIELDS))]
+        for table in [{}, *tables]
+    ]
 
 
 def test_lengths_are_sums_by_field() -> None:
