@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _MAX_KNOWN = 2_000_000
 
@@ -24,6 +24,11 @@ class TermTable:
         """The number of a term, a new one if need be."""
         term_id = self._ids.get(text)
         return self._learnt(text) if term_id is None else term_id
+
+    def ids_of(self, texts: Sequence[str]) -> list[int]:
+        """The numbers of several terms."""
+        known = map(self._ids.get, texts)
+        return [self._learnt(text) if found is None else found for text, found in zip(texts, known, strict=True)]
 
     def texts(self, term_ids: Iterable[int]) -> list[str]:
         """The terms with these numbers."""
@@ -59,6 +64,8 @@ class TermTable:
             self._store_new()
             self._ids.clear()
             self._knows_all = False
+        if text in self._ids:
+            return self._ids[text]
         row = None
         if not self._knows_all:
             row = self._connection.execute("SELECT term_id FROM terms WHERE text = ?", (text,)).fetchone()
