@@ -16,6 +16,7 @@ QcnError                    something went wrong; `str()` says what, `hint` says
 ├── SandboxError            commands can't be jailed here, and running them unjailed was not allowed (exit 5)
 ├── DaemonError             the daemon can't be reached or refused us (exit 6)
 │   └── DaemonDiedError     the connection was lost in the middle of the work
+├── IndexingError           a workspace's index can't be brought up to date; what is stored can still be asked
 └── JournalError            an undo journal can't be used
     ├── LiveRunError        its run is still going on
     └── DamagedJournalError what is in it can't be trusted
@@ -101,6 +102,10 @@ class DaemonError(QcnError):
 
 class DaemonDiedError(DaemonError):
     """The connection to the daemon was lost while a request was open."""
+
+
+class IndexingError(QcnError):
+    """The index of a workspace could not be refreshed: no room, no permission, or its process ended."""
 
 
 class JournalError(QcnError):
