@@ -53,7 +53,7 @@ class IssueQuery:
     quoted: Mapping[str, float]
 
 
-def read_issue(text: str, weights: IssueWeights = DEFAULT.issue) -> IssueQuery:
+def query_of(text: str, weights: IssueWeights = DEFAULT.issue) -> IssueQuery:
     """The query of any text, empty for an empty one; no text is an error."""
     clean = _clean(text)
     sections = sections_of(clean)
