@@ -2,8 +2,8 @@
 
 usage: python -m tests.bench.localise_bench [--cache FOLDER] [--half tune|held-out] [--json FILE]
 
-The half that weights were not tuned on, unless --half says so. Accuracy at k: a gold file is among the first k. Intervals
-(95%) come from drawing projects, not items, with replacement.
+The half that weights were not tuned on, unless --half says so. Accuracy at k: a gold file is among the first k.
+Intervals (95%) come from drawing projects, not items, with replacement.
 """
 
 import argparse

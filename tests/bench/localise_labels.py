@@ -42,7 +42,9 @@ CHANGELOGS = {
     "celery": ("5.7.0", r"/(?:Changelog|docs/history/changelog-[45]\.\d)\.rst"),
     "click": ("8.5.1", r"/CHANGES\.md"),
     "coverage": ("7.17.3", r"/CHANGES\.rst"),
+    "beets": ("2.14.1", r"/docs/changelog\.rst"),
     "django": ("5.2.19", r"/docs/releases/(?:[2345]\.\d\.\d+)\.txt"),
+    "django-cms": ("5.1.3", r"/CHANGELOG\.rst"),
     "httpx": ("0.28.1", r"/CHANGELOG\.md"),
     "isort": ("9.0.2", r"/CHANGELOG\.md"),
     "jinja2": ("3.1.3", r"/CHANGES\.rst"),
@@ -57,13 +59,13 @@ CHANGELOGS = {
 }
 MAX_ENTRIES = 4
 MAX_FILES = 3
-MAX_ITEMS_OF_A_PROJECT = 20
-MAX_RELEASES_OF_A_PROJECT = 14
+MAX_ITEMS_OF_A_PROJECT = 24
+MAX_RELEASES_OF_A_PROJECT = 40
 MIN_WORDS = 4
 NOT_CODE = re.compile(
-    r"\b(docs?|documentation|changelog|readme|type (hint|annotation|stub)s?|typing|mypy|wheels?|sdist|packaging|ci|tests?|"
-    r"metadata|dependenc(y|ies)|pin|unpin|bump|vendored|cython|c extension|license|pypi|translations?|typos?|upgrade[ds]?)"
-    r"\b",
+    r"\b(docs?|documentation|changelog|readme|type (hint|annotation|stub)s?|typing|mypy|wheels?|sdist|packaging|ci|"
+    r"tests?|metadata|dependenc(y|ies)|pin|unpin|bump|vendored|cython|c extension|license|pypi|translations?|typos?|"
+    r"upgrade[ds]?)\b",
     re.IGNORECASE,
 )
 

@@ -23,3 +23,10 @@ def test_first_line_is_short() -> None:
     assert first_line("\n  hello \nmore") == "hello"
     assert len(first_line("x" * 500)) == 100
     assert first_line("") == ""
+
+
+def test_the_bytes_of_a_name_that_is_not_utf8_can_be_printed() -> None:
+    """They come as surrogates, which no terminal takes."""
+    visible("a\udcff\ud800b").encode()
+
+    assert visible("a\udcffb") == "a\ufffdb"
