@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 
 _FILE = r"[^\s\"'()<>:,;`|]{1,300}"
 _EXT = r"\.[A-Za-z]\w{0,9}"
@@ -21,6 +22,7 @@ _FORMATS = tuple(
         rf"(?<![\w./\\-])(?!//\w)(?P<path>(?:[A-Za-z]:)?[\w./\\@+-]{{1,300}}{_EXT}){_LINE}",
     )
 )
+_PYTHON = _FORMATS[0]
 _LAST_NAME = re.compile(r"\w+")
 _HASH = re.compile(r"h[0-9a-f]{16}")
 
@@ -35,14 +37,20 @@ class Frame:
 
 
 def frames_in(text: str) -> tuple[Frame, ...]:
-    """All frames in the order of the text, each once. What several formats match counts as the first of them."""
-    found: dict[int, Frame] = {}
+    """All frames, each once, those of a traceback with the one nearest to the error first.
+
+    That is the order of the text, but for Python, which prints the most recent call last. What several formats match
+    counts as the first of them.
+    """
+    found: dict[int, tuple[bool, Frame]] = {}
     for pattern in _FORMATS:
         for match in pattern.finditer(text):
             groups = match.groupdict()
-            path = groups["path"].replace("\\", "/")
-            found.setdefault(match.start("line"), Frame(path, int(groups["line"]), _bare(groups.get("function"))))
-    return tuple(dict.fromkeys(frame for _place, frame in sorted(found.items())))
+            frame = Frame(groups["path"].replace("\\", "/"), int(groups["line"]), _bare(groups.get("function")))
+            found.setdefault(match.start("line"), (pattern is _PYTHON, frame))
+    ordered = [found[place] for place in sorted(found)]
+    runs = [(is_python, list(run)) for is_python, run in groupby(ordered, key=lambda one: one[0])]
+    return tuple(dict.fromkeys(one[1] for is_python, run in runs for one in (reversed(run) if is_python else run)))
 
 
 def _bare(function: str | None) -> str:

@@ -1,38 +1,68 @@
 """One hop: files that belong to files which fit, by imports, tests and common changes."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from qcn_agent.context.evidence import Evidence
-from qcn_agent.index.pairs import is_test
+from qcn_agent.index.pairs import nearness, stem_under_test
 from qcn_agent.index.relations import RelationReader
+from qcn_agent.index.resolve import ImportResolver
 from qcn_agent.index.rows import IndexedFile
+from qcn_agent.index.store import folder_of, stem_of
 
 _TESTED, _CHANGED, _IMPORTED = 1.0, 0.8, 0.8
 _MAX_COCHANGED = 8
 _IMPORTS = "is imported by"
 
 
-def neighbours_of(index: RelationReader, scores: Mapping[int, float], paths: Mapping[int, str]) -> Evidence:
-    """Evidence from the given files (their scores, 0 .. 1) for files one hop away; both ends of an import get it."""
-    evidence = Evidence()
-    imports = index.imports_of_each(scores)
-    for file_id in sorted(scores, key=lambda one: (-scores[one], paths[one])):
-        for other_id, share, reason in _edges(index, file_id, paths[file_id], imports[file_id]):
-            evidence.add(other_id, scores[file_id] * share, f"{reason} {paths[file_id]}")
+class Known:
+    """Files to look for neighbours among, found by parts of their path without asking the database."""
+
+    def __init__(self, files: Iterable[IndexedFile]) -> None:
+        self._by_stem: dict[str, list[IndexedFile]] = defaultdict(list)
+        self._by_folder: dict[str, list[IndexedFile]] = defaultdict(list)
+        for file in files:
+            self._by_stem[stem_of(file.path)].append(file)
+            self._by_folder[folder_of(file.path)].append(file)
+
+    def ending(self, ending: str) -> Sequence[IndexedFile]:
+        """As IndexReader.files_ending, in no order."""
+        folder, _, stem = ending.rpartition("/")
+        found = self._by_stem.get(stem, [])
+        return [file for file in found if f"/{folder_of(file.path)}".endswith(f"/{folder}")] if folder else found
+
+    def in_folder(self, folder: str) -> Sequence[IndexedFile]:
+        """As IndexReader.files_in, in no order."""
+        return self._by_folder.get(folder, [])
+
+
+def neighbours_of(index: RelationReader, scores: Mapping[int, float], known: Mapping[int, IndexedFile]) -> Evidence:
+    """Evidence from some files (their scores, 0 .. 1) for those one hop away; both ends of an import get it.
+
+    Imported and tested files are sought among the known ones, as one that has no word of the text is no likely end;
+    files that change together may be any.
+    """
+    evidence, places = Evidence(), Known(known.values())
+    for file_id, score in scores.items():
+        path = known[file_id].path
+        for other_id, share, reason in _edges(index, known[file_id], places):
+            evidence.add(other_id, score * share, f"{reason} {path}")
             if reason == _IMPORTS and other_id in scores:
-                evidence.add(file_id, scores[other_id] * share, f"imports {paths[other_id]}")
+                evidence.add(file_id, scores[other_id] * share, f"imports {known[other_id].path}")
     return evidence
 
 
-def _edges(
-    index: RelationReader, file_id: int, path: str, imported: Sequence[IndexedFile]
-) -> Iterator[tuple[int, float, str]]:
+def _edges(index: RelationReader, file: IndexedFile, places: Known) -> Iterator[tuple[int, float, str]]:
     """(file_id, share, reason up to the path) of what is one hop from a file."""
-    if is_test(path):
-        for source in index.sources_of(file_id):
-            yield source.file_id, _TESTED * source.weight, "is tested by"
-    for file in imported:
-        yield file.file_id, _IMPORTED / math.sqrt(1 + len(imported)), _IMPORTS
-    for other in index.cochanged(file_id, _MAX_COCHANGED):
+    stem = stem_under_test(file.path)
+    for source in places.ending(stem) if stem else ():
+        if stem_under_test(source.path) is None:
+            yield source.file_id, _TESTED * nearness(source.path, file.path), "is tested by"
+    resolver = ImportResolver(places.ending, places.in_folder)
+    imports = index.imports_in(file.file_id)
+    imported = {other.file_id for one in imports for other in resolver.resolve(file, one)}
+    for other_id in imported:
+        yield other_id, _IMPORTED / math.sqrt(1 + len(imported)), _IMPORTS
+    for other in index.cochanged(file.file_id, _MAX_COCHANGED):
         yield other.file_id, _CHANGED * min(1.0, other.weight), "changes together with"

@@ -12,7 +12,7 @@ from qcn_agent.index.rows import IndexedFile
 
 MAX_DEFINING_FILES = 60
 _MAX_SUFFIXES = 12
-_LAST_FRAMES = 0.9  # each frame further from the error counts this much less
+_NEXT_FRAME = 0.8  # what a frame says, beside the one that is nearer to the error
 
 
 @dataclass
@@ -49,14 +49,15 @@ def find_places(index: RelationReader, query: IssueQuery) -> Places:
 
 
 def _add_frames(index: RelationReader, query: IssueQuery, places: Places) -> None:
-    """The frames nearest to the error say most; in whatever order a language prints them, both ends count."""
-    last = len(query.frames) - 1
-    for number, frame in enumerate(query.frames):
-        value = _LAST_FRAMES ** min(number, last - number)
-        for file, share in _files_at(index, frame.path):
+    """Frames of other code don't count; of the others each says less than the one nearer to the error."""
+    value = 1.0
+    for frame in query.frames:
+        found = list(_files_at(index, frame.path))
+        for file, share in found:
             where = f"stack frame at line {frame.line}" + (f" in {frame.function}" if frame.function else "")
             places.frames.add(file.file_id, value * share, where)
             places.lines.setdefault(file.file_id, set()).add(frame.line)
+        value *= _NEXT_FRAME if found else 1.0
 
 
 def _files_at(index: RelationReader, path: str) -> Iterator[tuple[IndexedFile, float]]:

@@ -16,7 +16,7 @@ from qcn_agent.index.rows import IndexedFile
 from qcn_agent.index.tags import Definition
 
 NUM_CANDIDATES = 200
-FILES_WITH_SYMBOLS = 40
+FILES_WITH_SYMBOLS = 30
 NUM_HOPPED = 12
 _DIGITS = 9
 
@@ -144,8 +144,8 @@ class _Ranker:
         """Adds to `scores` what the best files say of others; the reasons by file."""
         best = self._best(scores)[:NUM_HOPPED]
         top = scores[best[0]] if best else 1.0
-        paths = {file_id: self._files[file_id].path for file_id in best}
-        evidence = neighbours_of(self._index, {file_id: scores[file_id] / (top or 1.0) for file_id in best}, paths)
+        shares = {file_id: scores[file_id] / (top or 1.0) for file_id in best}
+        evidence = neighbours_of(self._index, shares, self._files)
         self._know(sorted(evidence.file_ids()))
         for file_id in evidence.file_ids():
             if file_id in self._files:

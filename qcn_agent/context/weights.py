@@ -46,7 +46,7 @@ class RankWeights:
     definition: float = 0.3
     path: float = 0.5
     module: float = 0.3
-    frame: float = 0.8
+    frame: float = 1.5
     strings: float = 0.2
     symbol: float = 0.2
     hop: float = 0.1

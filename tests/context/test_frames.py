@@ -29,13 +29,22 @@ def test_a_frame_is_read(text: str) -> None:
     assert frames_in(text) == (CASES[text],)
 
 
-def test_frames_keep_their_order_and_come_once() -> None:
+def test_frames_come_once_in_order() -> None:
     """The formats don't hide each other, and a repeated frame is one."""
     text = PYTHON + "a/first.py:3: error\n" + PYTHON + "b/second.go:4"
 
     paths = [frame.path.rpartition("/")[2] for frame in frames_in(text)]
 
     assert paths == ["retry.py", "first.py", "second.go"]
+
+
+def test_the_frame_nearest_to_the_error_is_first() -> None:
+    """Python prints the most recent call last, others first."""
+    python = 'File "a.py", line 1, in f\n  g()\nFile "b.py", line 2, in g\nKeyError'
+    java = "at a.B.f(B.java:1)\nat a.C.g(C.java:2)"
+
+    assert [frame.path for frame in frames_in(python)] == ["b.py", "a.py"]
+    assert [frame.path for frame in frames_in(java)] == ["B.java", "C.java"]
 
 
 @pytest.mark.parametrize(

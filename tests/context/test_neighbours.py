@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-from qcn_agent.context.neighbours import neighbours_of
+import pytest
+
+from qcn_agent.context.neighbours import Known, neighbours_of
 from tests.fakes.indexed import IndexedTree, indexed
 
 
 def _reasons(tree: IndexedTree, scores: dict[str, float]) -> dict[str, list[str]]:
-    paths = {file.file_id: file.path for file in tree.reader.files()}
+    known = {file.file_id: file for file in tree.reader.files()}
     by_id = {tree.id_of(path): score for path, score in scores.items()}
-    evidence = neighbours_of(tree.reader, by_id, paths)
-    return {paths[file_id]: evidence.reasons(file_id) for file_id in evidence.file_ids()}
+    evidence = neighbours_of(tree.reader, by_id, known)
+    return {known[file_id].path: evidence.reasons(file_id) for file_id in evidence.file_ids()}
 
 
 def test_imported_files_get_evidence(tree: IndexedTree) -> None:
@@ -52,3 +54,14 @@ def test_a_brace_in_a_path_is_a_brace(tmp_path: Path) -> None:
     files = {"a{0}/x.py": "from y import f\n", "a{0}/y.py": "def f(): pass\n"}
     with indexed(tmp_path / "w", files) as tree:
         assert _reasons(tree, {"a{0}/x.py": 1.0})["a{0}/y.py"] == ["is imported by a{0}/x.py"]
+
+
+@pytest.mark.parametrize(
+    "ending", ["retry", "util/retry", "net/util/retry", "til/retry", "net/pool", "pool/retry", "__init__"]
+)
+def test_known_files_are_found_as_the_index_finds_them(tree: IndexedTree, ending: str) -> None:
+    """By the end of the path, by whole names."""
+    known = Known(tree.reader.files())
+
+    assert sorted(known.ending(ending), key=lambda file: file.path) == tree.reader.files_ending(ending)
+    assert known.in_folder("net/util") == tree.reader.files_in("net/util")

@@ -26,13 +26,15 @@ def test_frames_lead_to_files_by_the_end_of_their_path(tree: IndexedTree) -> Non
     assert places.frames.reasons(tree.id_of("net/util/retry.py")) == ["stack frame at line 9 in increment"]
 
 
-def test_frames_at_the_ends_count_most(tree: IndexedTree) -> None:
-    """The error is at one of them."""
-    text = "net/pool.py:1: in a\nnet/cookies.py:2: in b\nnet/errors.py:1: in c"
+def test_the_frame_nearest_to_the_error_counts_most(tree: IndexedTree) -> None:
+    """Frames of other code are passed over."""
+    text = (
+        'File "/usr/lib/json.py", line 1, in a\nFile "net/pool.py", line 2, in b\nFile "net/cookies.py", line 6, in c\n'
+    )
 
-    values = _values(tree, _places(tree, text).frames)
+    values = _values(tree, _places(tree, text + 'File "/usr/lib/os.py", line 7, in d').frames)
 
-    assert values["net/pool.py"] == values["net/errors.py"] > values["net/cookies.py"] > 0
+    assert values == {"net/cookies.py": 1.0, "net/pool.py": 0.8}
 
 
 @pytest.mark.parametrize("path", ["net/util/retry.py", "src/net/util/retry.py", "retry.py", "./net/util/retry.py"])
