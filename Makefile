@@ -42,7 +42,7 @@ fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 soak: $(VENV)/.dev  ## half an hour of mixed load; SOAK_ARGS='--minutes 5 --requests 1000' is shorter
 	@$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
 
-bench: bench-cli bench-decode bench-speculate bench-fix bench-engine bench-index  ## all benchmarks
+bench: bench-cli bench-decode bench-speculate bench-fix bench-engine bench-index bench-localise  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
 	@$(BIN)/python tests/bench/cli_start.py
@@ -58,6 +58,9 @@ bench-engine: $(VENV)/.bench  ## our engine beside a llama-server; BENCH_ARGS=--
 
 bench-index: $(VENV)/.dev  ## the index on sympy and on 90,000 files
 	@$(BIN)/python -m tests.bench.index_bench $(BENCH_ARGS)
+
+bench-localise: $(VENV)/.dev  ## which files `locate` finds for changelog entries and stack traces
+	@$(BIN)/python -m tests.bench.localise_bench $(BENCH_ARGS)
 
 bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
 	@$(BIN)/python tests/bench/fix_bench.py
@@ -98,4 +101,4 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-fix demo-matrix clean
+.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-fix demo-matrix clean

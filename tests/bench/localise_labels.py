@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -42,7 +42,6 @@ CHANGELOGS = {
     "celery": ("5.7.0", r"/(?:Changelog|docs/history/changelog-[45]\.\d)\.rst"),
     "click": ("8.5.1", r"/CHANGES\.md"),
     "coverage": ("7.17.3", r"/CHANGES\.rst"),
-    "beets": ("2.14.1", r"/docs/changelog\.rst"),
     "django": ("5.2.19", r"/docs/releases/(?:[2345]\.\d\.\d+)\.txt"),
     "django-cms": ("5.1.3", r"/CHANGELOG\.rst"),
     "httpx": ("0.28.1", r"/CHANGELOG\.md"),
@@ -62,6 +61,7 @@ MAX_FILES = 3
 MAX_ITEMS_OF_A_PROJECT = 24
 MAX_RELEASES_OF_A_PROJECT = 40
 MIN_WORDS = 4
+MAX_LINES = 60  # of an entry
 NOT_CODE = re.compile(
     r"\b(docs?|documentation|changelog|readme|type (hint|annotation|stub)s?|typing|mypy|wheels?|sdist|packaging|ci|"
     r"tests?|metadata|dependenc(y|ies)|pin|unpin|bump|vendored|cython|c extension|license|pypi|translations?|typos?|"
@@ -75,6 +75,7 @@ _REFERENCE = re.compile(
     r"\(?:?(?:issue|pr|ghpull|gh|ticket|bug|ghsa|user|cve):`[^`]*`\)?|\{(?:issue|pr)\}`\d+`|`?#\d+ ?(?:<[^>]*>`_+)?|"
     r"<https?:[^>]*>`?_*|\[#?\d+\]\([^)]*\)|https?://\S+|\(\s*,?\s*\)|\(by [^)]*\)| [bB]y @\S+.*$| @\S+$"
 )
+_LEFT_OVER = re.compile(r"\([\s,.]*\)|\s-- by\b.*$|`_:")
 
 
 def entries_of(changelog: str, only: str = "") -> dict[str, list[str]]:
@@ -86,7 +87,7 @@ def entries_of(changelog: str, only: str = "") -> dict[str, list[str]]:
         if not only and _is_heading(line, following) and (found := _VERSION.search(line)):
             version = found[1]
         elif (bullet := _BULLET.match(line)) and version and len(bullet[1]) < 4:
-            entries.setdefault(version, []).append(_entry(lines[number:], len(bullet[1])))
+            entries.setdefault(version, []).append(_entry(lines[number : number + MAX_LINES], len(bullet[1])))
     return entries
 
 
@@ -102,8 +103,8 @@ def _entry(lines: list[str], indent: int) -> str:
         if not line.strip() or len(line) - len(line.lstrip()) <= indent:
             break
         taken.append(line.strip())
-    text = " ".join(taken)
-    return re.sub(r"\s+", " ", _REFERENCE.sub("", text)).strip(" .,;") + "."
+    text = _LEFT_OVER.sub("", _REFERENCE.sub("", " ".join(taken)))
+    return re.sub(r"\s+", " ", text).strip(" .,;") + "."
 
 
 def changelog_of(project: str, cache: Path) -> dict[str, list[str]]:
@@ -139,13 +140,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def modules_of(wheel: Path) -> dict[str, str]:
-    """The non-test modules of a wheel, by path, and what they are without comments, docstrings and version numbers."""
-    with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".py") and not is_test(name)]
-        return {name: bare_code(archive.read(name).decode("utf-8", "replace")) for name in names}
-
-
 def bare_code(source: str) -> str:
     """The tree of a module, with strings that stand alone and assignments to version names left out."""
     try:
@@ -166,10 +160,18 @@ def _is_noise(node: ast.stmt) -> bool:
     return bool(names) and all("version" in name or name in ("__date__", "release", "__build__") for name in names)
 
 
-def changed_files(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Modules of `before` that are other ones in `after`; version files don't count."""
-    changed = [path for path, code in before.items() if path in after and after[path] != code]
-    return sorted(path for path in changed if "version" not in Path(path).stem)
+def changed_files(before: Path, after: Path) -> list[str]:
+    """The non-test modules of a wheel that are other ones in another; version files don't count."""
+    with zipfile.ZipFile(before) as old, zipfile.ZipFile(after) as new:
+        checksums = {info.filename: info.CRC for info in new.infolist()}
+        touched = [
+            info.filename
+            for info in old.infolist()
+            if info.filename.endswith(".py") and checksums.get(info.filename, info.CRC) != info.CRC
+        ]
+        modules = [name for name in touched if not is_test(name) and "version" not in Path(name).stem]
+        codes = [[bare_code(one.read(name).decode("utf-8", "replace")) for one in (old, new)] for name in modules]
+    return sorted(name for name, (one, other) in zip(modules, codes, strict=True) if one != other)
 
 
 def items_of(project: str, cache: Path) -> Iterator[Item]:
@@ -183,10 +185,10 @@ def items_of(project: str, cache: Path) -> Iterator[Item]:
             continue
         texts = [text for text in entries[version] if len(text.split()) >= MIN_WORDS and not NOT_CODE.search(text)]
         num_releases += bool(texts)
-        wheels = [fetched_wheel(project, which, cache) for which in (before, version)] if texts else [None]
-        if None in wheels:
+        wheels = [fetched_wheel(project, which, cache) for which in (before, version)] if texts else []
+        if not all(wheels) or not wheels:
             continue
-        gold = changed_files(modules_of(wheels[0]), modules_of(wheels[1]))
+        gold = changed_files(*wheels)
         if len(gold) == 1 or (len(entries[version]) == 1 and 0 < len(gold) <= MAX_FILES):
             for text in texts:
                 num_items += 1
