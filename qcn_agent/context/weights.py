@@ -14,13 +14,13 @@ class IssueWeights:
     title: float = 1.5
     prose: float = 1.0
     code: float = 0.5
-    marked: float = 1.5
+    marked: float = 0.75
     quoted: float = 1.2
     error: float = 1.2
     trace: float = 0.7
     shaped: float = 0.8
     plain: float = 0.15
-    emphasis: float = 1.5
+    emphasis: float = 0.75
 
     def of(self, kind: str) -> float:
         """The weight of a stretch of this kind."""
@@ -47,7 +47,7 @@ class RankWeights:
     path: float = 0.5
     module: float = 0.3
     frame: float = 1.5
-    strings: float = 0.2
+    strings: float = 0.1
     symbol: float = 0.2
     hop: float = 0.1
     test: float = 0.4

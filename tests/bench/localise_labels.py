@@ -115,7 +115,8 @@ def changelog_of(project: str, cache: Path) -> dict[str, list[str]]:
     with tarfile.open(found) as archive:
         for member in archive.getmembers():
             if re.search(pattern + "$", member.name):
-                text = archive.extractfile(member).read().decode("utf-8", "replace")
+                stream = archive.extractfile(member)
+                text = stream.read().decode("utf-8", "replace") if stream else ""
                 name = Path(member.name).stem.lstrip("v") if "\\d" in pattern and project != "celery" else ""
                 entries |= entries_of(text, name)
     return entries
@@ -148,7 +149,7 @@ def bare_code(source: str) -> str:
         return source
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [one for one in body if not _is_noise(one)]
+            body[:] = [one for one in body if not _is_noise(one)]
     return ast.dump(tree)
 
 
@@ -185,10 +186,10 @@ def items_of(project: str, cache: Path) -> Iterator[Item]:
             continue
         texts = [text for text in entries[version] if len(text.split()) >= MIN_WORDS and not NOT_CODE.search(text)]
         num_releases += bool(texts)
-        wheels = [fetched_wheel(project, which, cache) for which in (before, version)] if texts else []
-        if not all(wheels) or not wheels:
+        old, new = (fetched_wheel(project, which, cache) if texts else None for which in (before, version))
+        if old is None or new is None:
             continue
-        gold = changed_files(*wheels)
+        gold = changed_files(old, new)
         if len(gold) == 1 or (len(entries[version]) == 1 and 0 < len(gold) <= MAX_FILES):
             for text in texts:
                 num_items += 1
