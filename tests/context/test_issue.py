@@ -32,14 +32,14 @@ def test_what_the_text_points_at_is_found() -> None:
 
 def test_names_weigh_by_where_they_stand() -> None:
     """A marked name more than one that looks like an identifier, that more than a mere word."""
-    names = query_of("the loader fails\nwhen `parse_it` meets some_name and word").names
+    names = query_of("the loader fails\nwhen `loads` meets some_name and word", IssueWeights(marked=1.5)).names
 
-    assert names["parse_it"] > names["some_name"] > names["word"] > 0
+    assert names["loads"] > names["some_name"] > names["word"] > 0
 
 
 def test_words_are_those_of_the_index() -> None:
     """Lower-case, whole identifiers and their parts; the title's count more."""
-    query = query_of("Broken title\nparseHTTPHeader is slow")
+    query = query_of("Broken title\nparseHTTPHeader is slow", IssueWeights(emphasis=1.2))
 
     assert {"parsehttpheader", "parse", "http", "header", "slow"} <= set(query.words)
     assert query.words["broken"] > query.words["slow"]
