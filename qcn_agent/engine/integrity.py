@@ -18,6 +18,7 @@ def check_integrity(kept: Residency, backend: Backend) -> None:
         _check_node(node, kept)
     stored = {node for node in nodes if node.kv is not None or node.state is not None}
     _require(stored == kept.stored, "copies are unaccounted for")
+    _require({node for node in stored if node.state is not None} == kept.with_state, "states are unaccounted for")
     blobs = {blob for node in stored for blob in (node.kv, node.state) if blob is not None and blob.data is not None}
     num_bytes = sum(blob.num_bytes for blob in blobs)
     _require(num_bytes == kept.tiers.arena.num_bytes, "host bytes do not add up")
@@ -38,9 +39,16 @@ def _check_node(node: Node, kept: Residency) -> None:
     _require(is_linked, f"{what} hangs loose")
     is_owned = node.projects <= parent.projects if parent is not None and parent.parent is not None else True
     _require(is_owned, f"somebody who came through {what} did not come through what leads to it")
+    is_whole = node.kv is not None or not _has_copies(node) or kept.has_gaps
+    _require(is_whole, f"the KV of {what} has no copy, but something below has")
     _require(bool(node.holders) or node.kv is not None, f"nobody has the KV of {what}")
     _require(node.park is None or kept.parks.get(node.park) is node, f"the park of {what} is not known")
     _require(node.holders | node.live <= kept.branches.keys() | kept.parks.keys(), f"a holder of {what} is gone")
+
+
+def _has_copies(node: Node) -> bool:
+    """Of its state, or of anything below."""
+    return node.state is not None or any(child.kv is not None for child in node.children.values())
 
 
 def _require(condition: bool, otherwise: str) -> None:
