@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -60,6 +61,7 @@ class DiskStore:
 
     def __init__(self, folder: Path, fingerprint: str, max_bytes: int) -> None:
         self.num_bytes = 0
+        self.bytes_of: Counter[frozenset[str]] = Counter()  # by what the files' names say of their owners
         self.max_bytes = max_bytes
         self._folder = folder / hashlib.blake2b(fingerprint.encode(), digest_size=16).hexdigest()
         self._fingerprint = fingerprint
@@ -72,7 +74,7 @@ class DiskStore:
             stored = None if _is_being_written(file) else self._look(file)
             if stored is not None:
                 found.append(stored)
-                self.num_bytes += stored.num_bytes
+                self._count(stored.file, stored.num_bytes)
         return sorted(found, key=lambda stored: (stored.identity.is_state, stored.identity.start, stored.identity.end))
 
     def _files(self) -> list[Path]:
@@ -115,7 +117,7 @@ class DiskStore:
     def note(self, blob: Blob, file: Path) -> None:
         """The file of `blob` is written."""
         blob.file = file
-        self.num_bytes += blob.num_bytes
+        self._count(file, blob.num_bytes)
         self.rename(blob)
 
     def rename(self, blob: Blob) -> None:
@@ -123,9 +125,13 @@ class DiskStore:
         if blob.file is None or (name := owned_name(blob.file.name, blob.owners)) == blob.file.name:
             return
         try:
-            blob.file = blob.file.rename(blob.file.with_name(name))
+            renamed = blob.file.rename(blob.file.with_name(name))
         except OSError as error:
             logger.info("a file of the cache keeps its owners: %s", error)
+            return
+        self._count(blob.file, -blob.num_bytes)
+        self._count(renamed, blob.num_bytes)
+        blob.file = renamed
 
     def read(self, blob: Blob) -> Bytes:
         """The payload, checked. Raises BlobLostError, after which the file is gone."""
@@ -147,8 +153,16 @@ class DiskStore:
         if blob.file is not None:
             with contextlib.suppress(OSError):
                 blob.file.unlink(missing_ok=True)
-            self.num_bytes -= blob.num_bytes
+            self._count(blob.file, -blob.num_bytes)
             blob.file = None
+
+    def _count(self, file: Path, num_bytes: int) -> None:
+        """`num_bytes` more in this file, or less."""
+        owners = owners_of(file.name)
+        self.num_bytes += num_bytes
+        self.bytes_of[owners] += num_bytes
+        if not self.bytes_of[owners]:
+            del self.bytes_of[owners]
 
     def _look(self, file: Path) -> StoredBlob | None:
         try:

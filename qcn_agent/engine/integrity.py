@@ -22,6 +22,8 @@ def check_integrity(kept: Residency, backend: Backend) -> None:
     blobs = {blob for node in stored for blob in (node.kv, node.state) if blob is not None and blob.data is not None}
     num_bytes = sum(blob.num_bytes for blob in blobs)
     _require(num_bytes == kept.tiers.arena.num_bytes, "host bytes do not add up")
+    unwritten = {blob for blob in blobs if blob.identity is not None and blob.file is None}
+    _require(unwritten == kept.tiers.unwritten, "what is still to be written is not known")
 
 
 def _check_branch(branch: Branch, backend: Backend) -> None:

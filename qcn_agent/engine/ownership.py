@@ -25,6 +25,11 @@ def owners_of(name: str) -> frozenset[str]:
     return frozenset("" if tag == _ANYBODY else tag for tag in name.split(".")[1:]) or frozenset({""})
 
 
+def as_said(owners: Iterable[str]) -> frozenset[str]:
+    """The owners that the name of a file says when these are its owners."""
+    return owners_of(owned_name("", owners))
+
+
 def forget_files(folder: Path, project: str | None = None) -> int:
     """Delete what is only of `project` (None: all files) below `folder`, which no daemon uses; how many files.
 

@@ -12,6 +12,7 @@ A *park* is a sequence id that holds one recurrent state and no KV of its own. B
 
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import FloatArray
@@ -47,8 +48,7 @@ class Branch:
     project: str = ""  # whose conversation it is
 
 
-@dataclass(frozen=True)
-class Holding:
+class Holding(NamedTuple):
     """A sequence id that could be given up: a branch, or the park of a node."""
 
     node: Node
@@ -97,14 +97,18 @@ class Residency:
     def _loss(self, node: Node) -> int:
         """Tokens to evaluate again if the state of `node` were gone."""
         above = node.parent
-        while above is not None and above.parent is not None and not above.has_state:
+        while above is not None and above.park is None and not above.live and above.state is None:
+            if above.parent is None:
+                break
             above = above.parent
         return node.end - (above.end if above else 0)
 
     def value(self, node: Node, *, is_kept: bool) -> float:
         """What the state of `node` saves, weighted by class and age. `is_kept`: on another tier as well."""
         weight = (_ANCHOR_WEIGHT if node.is_anchor else 1.0) * (_KEPT_WEIGHT if is_kept else 1.0)
-        loss = max(self._loss(node), _TAIL_TOKENS if node.live else 0)
+        loss = self._loss(node)
+        if node.live and loss < _TAIL_TOKENS:
+            loss = _TAIL_TOKENS
         return weight * loss / (1 + self.clock - node.last_used)
 
     def stale(self) -> list[Branch]:

@@ -132,7 +132,9 @@ class Roster:
 
     def _prepare(self, sequence: Sequence) -> Prepared:
         """A branch, if need be that of a less urgent generation. Raises NoBranchError."""
-        request = replace(sequence.request, prompt=sequence.path)
+        request = sequence.request
+        if sequence.path is not request.prompt:
+            request = replace(request, prompt=sequence.path)
         while True:
             try:
                 return self._sessions.prepare(request)

@@ -1,8 +1,8 @@
 """What matching and scheduling cost a step, without llama.cpp: `python -m tests.bench.match_schedule JSON`.
 
 Many sessions take turns over a backend that computes nothing until the tree has as many nodes as asked. Then one path
-grows; at each length requests differ from it in their last token only. Between them other sessions come back from copies
-in host memory. Time inside the backend and the sampler is taken off. Prints one JSON line.
+grows; at each length requests differ from it in their last token only. Between them other sessions come back from host
+memory. Time inside the backend and the sampler is taken off. Prints one JSON line.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from qcn_agent.config import SchedulerConfig
 from qcn_agent.engine.generator import GenerationRequest
-from qcn_agent.engine.scheduler import Scheduler
+from qcn_agent.engine.scheduler import Members, Scheduler
 from qcn_agent.engine.sequence import Sequence
 from qcn_agent.engine.session import SessionManager
 from qcn_agent.engine.stream import EventStream
@@ -65,40 +65,65 @@ def instrument(clock: Clock) -> None:
                 setattr(kind, name, clock.backend(member))
 
 
+class Step(NamedTuple):
+    """Microseconds outside the backend: until it is known what to compute, and in all."""
+
+    schedule_us: float
+    whole_us: float
+
+
 @dataclass
 class Desk:
-    """A scheduler whose steps are made here, one by one, and times of them in microseconds."""
+    """A scheduler whose steps are made here, one by one."""
 
     clock: Clock
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     paths: dict[str, list[int]] = field(default_factory=dict)
+    schedule_us: float = 0.0
 
     def __post_init__(self) -> None:
         backend = NullBackend(1 << 20, NUM_STATES + 1)
         self.manager = SessionManager(backend, NUM_STATES, host_bytes=1 << 40)
         self.scheduler = Scheduler(backend, self.manager, {}, SchedulerConfig(speculate="off"))
+        self.scheduler._schedule = self.timed(self.scheduler._schedule)  # type: ignore[method-assign]
+
+    def timed(self, schedule: Callable[[], Members]) -> Callable[[], Members]:
+        """The part of a step before its call, timed."""
+
+        def call() -> Members:
+            before, begin = self.clock.backend_us, self.clock.now()
+            members = schedule()
+            self.schedule_us = 1e6 * (self.clock.now() - begin) - (self.clock.backend_us - before)
+            return members
+
+        return call
 
     def draw(self, count: int) -> list[int]:
         """Tokens."""
         return [int(token) for token in self.random.integers(0, N_VOCAB, count)]
 
-    def ask(self, session: str, prompt: list[int], boundaries: tuple[int, ...]) -> list[float]:
-        """One generation to its end; what each of its steps took."""
+    def ask(self, session: str, prompt: list[int], boundaries: tuple[int, ...]) -> list[Step]:
+        """One generation to its end."""
         request = GenerationRequest(session, np.array(prompt, np.int32), NUM_NEW, boundaries)
         sequence = Sequence(request, EventStream(self.loop))
         self.scheduler.submit(sequence)
         steps = []
         while self.scheduler.queue_length:
-            steps.append(self.clock.outside(self.scheduler.step))
+            whole_us = self.clock.outside(self.scheduler.step)
+            steps.append(Step(self.schedule_us, whole_us))
         self.paths[session] = prompt + sequence.tokens
         self.loop.run_until_complete(asyncio.sleep(0))
         return steps
 
-    def turn(self, session: str) -> list[float]:
+    def turn(self, session: str) -> list[Step]:
         """A conversation goes on."""
         prompt = self.paths[session] + self.draw(NUM_TURN_TOKENS)
         return self.ask(session, prompt, (len(prompt),))
+
+    def close(self) -> None:
+        """No more of it."""
+        self.loop.close()
 
     def rest(self) -> float:
         """The longest piece of idle work until none is left, or of a hundred."""
@@ -124,20 +149,24 @@ def fill(desk: Desk, num_sessions: int, num_nodes: int) -> list[str]:
 
 
 def measure(desk: Desk, names: list[str], lengths: list[int], repeats: int) -> list[dict[str, float]]:
-    """Median microseconds at each length: of the step that matches, when a session comes back, and of decoding."""
+    """Median microseconds at each length.
+
+    `match`, `first`: the step that finds the path, its part before the call and the whole; `later`: one that decodes;
+    `back`: matching another session, which comes back from host memory; `idle`: the longest piece of idle work.
+    """
     path, rows = desk.draw(1), []
     for length in lengths:
         path += desk.draw(length - len(path))
         desk.ask("long", path, (length - 1, length))
-        first, back, later, idle = [], [], [], []
+        times: dict[str, list[float]] = {name: [] for name in ("match", "first", "later", "back", "idle")}
         for _ in range(repeats):
-            steps = desk.ask("long", path[:-1] + desk.draw(1), (length - 1,))
-            first.append(steps[0])
-            later += steps[1:]
-            back.append(desk.turn(names[int(desk.random.integers(len(names)))])[0])
-            idle.append(desk.rest())
-        row = {"first": first, "back": back, "later": later, "idle": idle}
-        rows.append({"length": length, **{name: statistics.median(times) for name, times in row.items()}})
+            first, *later = desk.ask("long", path[:-1] + desk.draw(1), (length - 1,))
+            times["match"].append(first.schedule_us)
+            times["first"].append(first.whole_us)
+            times["later"] += [step.whole_us for step in later]
+            times["back"].append(desk.turn(names[int(desk.random.integers(len(names)))])[0].schedule_us)
+            times["idle"].append(desk.rest())
+        rows.append({"length": length, **{name: statistics.median(found) for name, found in times.items()}})
     return rows
 
 
@@ -151,6 +180,7 @@ def main() -> None:
     desk.manager.check_integrity()
     rows = measure(desk, names, settings["lengths"], settings["repeats"])
     desk.manager.check_integrity()
+    desk.close()
     print(json.dumps({"num_nodes": desk.manager.cache.kept.tree.num_nodes, "num_sessions": len(names), "rows": rows}))
 
 
