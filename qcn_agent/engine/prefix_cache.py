@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from qcn_agent.engine.backend import Backend, BlobLostError, DecodeError, NoBranchError, NoRoomError
+from qcn_agent.engine.backend import Backend, BlobLostError, DecodeError, NoBranchError, NoCellsError, NoRoomError
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.integrity import check_integrity
 from qcn_agent.engine.ledger import Ledger
@@ -244,7 +244,7 @@ class PrefixCache:
                     self._backend.drop(seq_id)
                     if not self.make_room():
                         if any(branch.is_running for branch in self.kept.branches.values()):
-                            raise NoBranchError("running generations fill the KV cache") from error
+                            raise NoCellsError("running generations fill the KV cache") from error
                         self.kept.forget_states(node)
                         raise BlobLostError("no room to read it back") from error
                     if node.parent is None and node is not self.kept.tree.root:

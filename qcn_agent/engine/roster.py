@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from qcn_agent.engine.backend import Backend, DecodeError, NoBranchError
+from qcn_agent.engine.backend import Backend, DecodeError, NoBranchError, NoCellsError
 from qcn_agent.engine.generator import EndReason, Priority
 from qcn_agent.engine.policy import Turn
 from qcn_agent.engine.residency import Branch
@@ -55,7 +55,7 @@ class Roster:
             begin = self._clock()
             prepared = self._prepare(sequence)
         except NoBranchError as error:
-            sequence.is_blocked = True
+            sequence.is_blocked, sequence.needs_room = True, isinstance(error, NoCellsError)
             if not self.running:  # nobody's end could unblock it
                 self.retire(sequence, error)
             return False
@@ -111,10 +111,12 @@ class Roster:
         sequence.finish(reason)
 
     def retire(self, sequence: Sequence, error: QcnError | None) -> None:
-        """End a generation without an answer."""
-        self._remove(sequence)
-        self._stats.requests.add(sequence, _ending(sequence, error))
-        sequence.abandon(error)
+        """End a generation without an answer, which its consumer hears of whatever else goes wrong."""
+        try:
+            self._remove(sequence)
+        finally:
+            self._stats.requests.add(sequence, _ending(sequence, error))
+            sequence.abandon(error)
 
     def snapshot_if_due(self, sequence: Sequence) -> None:
         """Keep the state where a later request is likely to branch off."""

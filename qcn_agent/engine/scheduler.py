@@ -355,8 +355,11 @@ class Scheduler:
     def _blame(self, error: EngineError) -> None:
         """After an unforeseen error end those that had part in the step, their sessions forgotten."""
         for sequence in self._members or self._roster.live:
-            self._roster.retire(sequence, error)
-            self._sessions.drop(sequence.request.session)
+            try:
+                self._roster.retire(sequence, error)
+                self._sessions.drop(sequence.request.session)
+            except Exception:  # the books may be what is wrong
+                logger.exception("the engine could not clean up after a failed request")
 
 
 def _is_completion(item: Sequence | str) -> bool:
