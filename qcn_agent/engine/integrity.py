@@ -1,22 +1,38 @@
 """Whether the books of the cache balance. Run when idle, and after each step of the property tests."""
 
+from collections.abc import Callable
+
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.prefix_tree import Node
 from qcn_agent.engine.residency import Branch, Residency
 from qcn_agent.errors import EngineError
 
+_NODES_AT_A_TIME = 256  # some 0.2 ms
 
-def check_integrity(kept: Residency, backend: Backend) -> None:
-    """Raise EngineError when the books do not balance. Looks at every node."""
+
+def check_integrity(kept: Residency, backend: Backend, is_interrupted: Callable[[], bool] = lambda: False) -> bool:
+    """Raise EngineError when the books do not balance. Looks at every node.
+
+    `is_interrupted` is asked now and then whether somebody waits; then the rest is left out, and the result is False.
+    """
     ids = [*kept.branches, *kept.parks, *kept.free]
     _require(sorted(ids) == list(range(kept.num_ids)), f"sequence ids are lost or shared: {sorted(ids)}")
     for branch in kept.branches.values():
         _check_branch(branch, backend)
-    nodes = list(kept.tree.nodes())
-    _require(len(nodes) == kept.tree.num_nodes, "nodes are miscounted")
-    for node in nodes:
+    num_nodes, stored = 0, set[Node]()
+    for node in kept.tree.nodes():
+        if num_nodes % _NODES_AT_A_TIME == 0 and is_interrupted():
+            return False
+        num_nodes += 1
         _check_node(node, kept)
-    stored = {node for node in nodes if node.kv is not None or node.state is not None}
+        if node.kv is not None or node.state is not None:
+            stored.add(node)
+    _require(num_nodes == kept.tree.num_nodes, "nodes are miscounted")
+    _check_copies(stored, kept)
+    return True
+
+
+def _check_copies(stored: set[Node], kept: Residency) -> None:
     _require(stored == kept.stored, "copies are unaccounted for")
     _require({node for node in stored if node.state is not None} == kept.with_state, "states are unaccounted for")
     blobs = {blob for node in stored for blob in (node.kv, node.state) if blob is not None and blob.data is not None}

@@ -1,6 +1,7 @@
 """A cache of token paths: where a prompt can go on from, and what of it is kept for the next one."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from qcn_agent.engine.backend import Backend, BlobLostError, DecodeError, NoBranchError, NoCellsError, NoRoomError
@@ -165,9 +166,9 @@ class PrefixCache:
         for branch in self.kept.stale():
             self.kept.drop_branch(branch)
 
-    def check_integrity(self) -> None:
-        """Raise EngineError when the books do not balance. Looks at every node."""
-        check_integrity(self.kept, self._backend)
+    def check_integrity(self, is_interrupted: Callable[[], bool] = lambda: False) -> bool:
+        """See `integrity.check_integrity`."""
+        return check_integrity(self.kept, self._backend, is_interrupted)
 
     def _best(self, prompt: IntArray, name: str) -> tuple[Node, int]:
         """The deepest node to go on from, and how many tokens of the prompt are known."""

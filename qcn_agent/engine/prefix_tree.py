@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WIDTH = 4  # bytes of a token
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """Tokens [start, end) of a path. `ends` marks the tokens after which a decode call ended.
 

@@ -1,5 +1,6 @@
 """Who waits and who has a branch of the cache: start, suspend, end. Engine thread only."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ class Roster:
         self.running: list[Sequence] = []
         self._backend = backend
         self._sessions = sessions
-        self._metadata = metadata
+        self._resolve = functools.lru_cache(64)(functools.partial(resolve, metadata=metadata))  # most ask for the same
         self._stats = stats
         self._clock = clock
 
@@ -128,7 +129,7 @@ class Roster:
 
     def _make_sampler(self, sequence: Sequence) -> None:
         if sequence.sampler is None:
-            settings = resolve(sequence.request.sampling, self._metadata)
+            settings = self._resolve(sequence.request.sampling)
             sequence.sampler = self._backend.sampler(settings, sequence.request.grammar)
             self._stats.num_requests += 1
 

@@ -67,7 +67,7 @@ class Scheduler:
         self._completion_at = float("-inf")  # when the latest completion arrived
         self._urgent = AbortFlag()
         self._is_abortable = False  # the call under way polls it
-        self._upkeep = Upkeep(sessions, clock)
+        self._upkeep = Upkeep(sessions, clock, self._has_news)
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="qcn-engine", daemon=True)
