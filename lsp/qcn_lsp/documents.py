@@ -1,6 +1,6 @@
 """Open documents, kept current from LSP's changes. Standard library only: shim and server use the same module.
 
-A line ends at LF, CR LF or CR and nowhere else (form feed, U+2028 and their like stay inside a line). A `character` of a
+A line ends at LF, CR LF or CR and nowhere else: form feed, U+2028 and their like stay inside one. A `character` of a
 position counts code units of the encoding that was agreed on.
 """
 
