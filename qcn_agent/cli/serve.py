@@ -55,7 +55,7 @@ def run_here(settings: config.Config) -> int:
     from qcn_agent.daemon import endpoint, server
     from qcn_agent.daemon.services import Services
     from qcn_agent.engine import trace
-    from qcn_lsp import connect
+    from qcn_lsp.server import connect
 
     lock = endpoint.take_lock(timeout_s=1.0)
     if lock is None:

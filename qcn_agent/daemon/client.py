@@ -51,7 +51,7 @@ class Client:
         """
         self._next_id += 1
         request_id = self._next_id
-        self._send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        self.send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         try:
             answer = self._wait(request_id, on_notification)
         except (KeyboardInterrupt, OSError):
@@ -62,7 +62,25 @@ class Client:
 
     def notify(self, method: str, params: Any) -> None:
         """Send a notification."""
-        self._send({"jsonrpc": "2.0", "method": method, "params": params})
+        self.send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a whole message, for whoever does without `request`. Raises DaemonDiedError."""
+        try:
+            self._socket.sendall(wire.encode(message))
+        except OSError as error:
+            raise _died(self.pid) from error
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the next message, whatever it is. Raises DaemonDiedError when the connection is lost."""
+        try:
+            message = self._frames.peek()
+        except (OSError, DaemonDiedError) as error:
+            raise _died(self.pid) from error
+        if message is None:
+            raise _died(self.pid)
+        self._frames.drop()
+        return message
 
     def close(self) -> None:
         """Hang up."""
@@ -92,7 +110,7 @@ class Client:
     def _cancel(self, request_id: int) -> None:
         """Returns when the answer is there, which is an error then, or after 10 s."""
         try:
-            self._send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
+            self.send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
             self._socket.settimeout(10.0)
             self._wait(request_id, lambda method, params: self.missed.append((method, params)))
             self._frames.drop()
@@ -100,12 +118,6 @@ class Client:
             self.is_confirmed = True
         except DaemonError:
             pass  # whoever interrupts does not care how it ends
-
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            self._socket.sendall(wire.encode(message))
-        except OSError as error:
-            raise _died(self.pid) from error
 
 
 def connect(on_wait: Callable[[str], None], model_path: str = "") -> Client:
