@@ -68,8 +68,10 @@ class Document:
         """A line without its end; empty beyond the last one."""
         return self._lines[number].rstrip("\r\n") if number < len(self._lines) else ""
 
-    def apply(self, version: int, changes: Sequence[Any], encoding: str) -> None:
+    def apply(self, version: Any, changes: Any, encoding: str) -> None:
         """Follow a didChange. Raises DocumentError, the document as before or partly changed."""
+        if not isinstance(version, int) or not isinstance(changes, Sequence):
+            raise DocumentError("a change without version or changes")
         for change in changes:
             text = _field(change, "text")
             if not isinstance(text, str):

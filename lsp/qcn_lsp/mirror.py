@@ -59,12 +59,12 @@ class Mirror:
             capabilities = (message.get("result") or {}).get("capabilities") or {}
             self.encoding = capabilities.get("positionEncoding", UTF_16)
 
-    def answers_instead(self) -> Iterator[Message]:
+    def answers_instead(self, reason: str) -> Iterator[Message]:
         """For all that the editor still waits for and nobody will answer: nothing to show, or an error that says so."""
         self.asked.clear()
         waiting, self.requests = self.requests, {}
         for request_id, method in waiting.items():
-            yield answer_instead(request_id, method)
+            yield answer_instead(request_id, method, reason)
 
     def introduction(self) -> Iterator[Message]:
         """What a new daemon must hear after `initialize`."""
@@ -105,24 +105,24 @@ class Mirror:
     def _follow(self, method: str, params: Mapping[str, Any]) -> None:
         """A change that makes no sense ends what is known of the document: the daemon is not told of it again."""
         item = params.get("textDocument") or {}
-        uri = item.get("uri")
+        uri = str(item.get("uri"))
+        known = self.documents.pop(uri, None)
         try:
             if method == "textDocument/didOpen":
-                self.documents[uri] = Document.of(item)
-            elif method == "textDocument/didClose":
-                self.documents.pop(uri, None)
-            elif method == "textDocument/didChange" and uri in self.documents:
-                self.documents[uri].apply(item.get("version"), params.get("contentChanges") or (), self.encoding)
+                known = Document.of(item)
+            elif method == "textDocument/didChange" and known is not None:
+                known.apply(item.get("version"), params.get("contentChanges"), self.encoding)
         except DocumentError:
-            self.documents.pop(uri, None)
+            return
+        if known is not None and method != "textDocument/didClose":
+            self.documents[uri] = known
 
 
-def answer_instead(request_id: Any, method: str) -> Message:
+def answer_instead(request_id: Any, method: str, reason: str) -> Message:
     """The answer that the shim gives where no daemon can."""
     if method in EMPTY_RESULTS:
         return {"jsonrpc": "2.0", "id": request_id, "result": EMPTY_RESULTS[method]}
-    error = {"code": SERVER_CANCELLED, "message": "the qcn-agent daemon is not there; it is being started, try again"}
-    return {"jsonrpc": "2.0", "id": request_id, "error": error}
+    return {"jsonrpc": "2.0", "id": request_id, "error": {"code": SERVER_CANCELLED, "message": reason}}
 
 
 def _has_uri(folder: Any) -> bool:

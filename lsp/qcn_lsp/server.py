@@ -35,6 +35,7 @@ class Server(LanguageServer):
     def __init__(self, services: Services) -> None:
         super().__init__("qcn-agent", __version__, protocol_cls=Protocol, converter_factory=converter)
         self.services = services
+        self.is_editor = False  # it said `initialized`
         self._hung_up = self._stop_event = threading.Event()
 
     def report_server_error(self, error: Exception, source: Any) -> None:
@@ -76,6 +77,18 @@ class _Writer:
 async def connect(services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve one admitted connection until it ends."""
     server = Server(services)
+    server.feature("initialized")(lambda _: setattr(server, "is_editor", True))
     fix.register(server, services)
     status.register(server, services)
-    await server.run(reader, writer)
+    farewell = asyncio.create_task(_say_farewell(server, services))
+    try:
+        await server.run(reader, writer)
+    finally:
+        farewell.cancel()
+
+
+async def _say_farewell(server: Server, services: Services) -> None:
+    """An editor's shim brings back a daemon that has died, but not one that was stopped."""
+    await services.stopping.wait()
+    if server.is_editor:
+        server.protocol.notify("qcn/stopping", {})

@@ -2,9 +2,11 @@
 
 Standard library only, so that it is there at once and small. It starts the daemon when there is none, and again when it
 has died: the new one is told all that the editor has said that still holds (`mirror.py`). What the editor waits for
-then gets an empty answer; no request is ever sent twice.
+then gets an empty answer; no request is ever sent twice. A daemon that was stopped is not brought back, but the next
+one that somebody starts is taken.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -17,6 +19,7 @@ from qcn_agent.errors import DaemonError, QcnError
 from qcn_lsp.mirror import Message, Mirror, answer_instead
 
 MAX_DEATHS, DEATHS_WITHIN_S = 3, 300.0  # more often it is not started again
+_LOOK_EVERY_S = 1.0  # for another daemon, after one was stopped
 _INITIALIZE = "qcn-shim-initialize"
 _PARENT_POLL_S = 0.5
 _ERROR = 1  # MessageType
@@ -44,11 +47,14 @@ class Shim:
         self._waiting: deque[Message] = deque()  # for the first daemon
         self._deaths: deque[float] = deque()
         self._is_first = True
+        self._was_stopped = False
         self._has_given_up = False
+        self._reason = ""  # why there is no daemon now
+        self.keeper = threading.Thread(target=self._keep_daemon, name="qcn-daemon", daemon=True)
 
     def run(self) -> int:
         """Serve until the editor hangs up or says `exit`; the exit code."""
-        threading.Thread(target=self._keep_daemon, name="daemon", daemon=True).start()
+        self.keeper.start()
         is_shut_down = False
         try:
             while (message := self._frames.peek()) is not None:
@@ -59,9 +65,12 @@ class Shim:
                 with self._lock:
                     self._from_editor(message)
         except (DaemonError, OSError) as error:
-            print(f"qcn-agent lsp: the editor: {error}", file=sys.stderr)
-            return 1
-        self._hang_up()
+            _note(f"the editor: {error}")
+            is_shut_down = False
+        with self._lock:
+            self._has_given_up = True
+            if self._daemon is not None:
+                self._daemon.close()
         return 0 if is_shut_down else 1
 
     def _from_editor(self, message: Message) -> None:
@@ -74,7 +83,7 @@ class Shim:
         elif self._is_first and not self._has_given_up:
             self._waiting.append(message)
         elif "method" in message and "id" in message:
-            self._answer(answer_instead(message["id"], message["method"]))
+            self._answer(answer_instead(message["id"], message["method"], self._reason))
 
     def _pass_on(self, message: Message) -> None:
         assert self._daemon is not None  # noqa: S101 - the caller looked
@@ -85,17 +94,20 @@ class Shim:
 
     def _answer(self, message: Message) -> None:
         self._mirror.from_daemon(message)
-        self._send(wire.encode(message))
+        self._tell(message)
+
+    def _tell(self, message: Message) -> None:
+        """An editor that does not read any more is noticed where its messages are read."""
+        with contextlib.suppress(OSError):
+            self._send(wire.encode(message))
 
     def _keep_daemon(self) -> None:
         """The other thread: a daemon, its messages, and the next one."""
         while not self._has_given_up:
             try:
-                daemon = self._connect(lambda text: None)
+                daemon = self._next_daemon() if self._was_stopped else self._connect(lambda text: None)
                 self._introduce(daemon)
                 self._listen(daemon)
-            except OSError:  # the editor does not read any more
-                os._exit(1)
             except QcnError as error:
                 self._lost(error)
 
@@ -116,38 +128,50 @@ class Shim:
                 daemon.send(message)
             self._is_first, self._daemon = False, daemon
 
+    def _next_daemon(self) -> client.Client:
+        """One that somebody else has started."""
+        while (daemon := client.connect_if_ready()) is None:
+            time.sleep(_LOOK_EVERY_S)
+        self._was_stopped = False
+        return daemon
+
     def _listen(self, daemon: client.Client) -> None:
         while True:
             message = daemon.receive()
+            if message.get("method") == "qcn/stopping":
+                self._was_stopped = True
+                continue
             with self._lock:
                 self._answer(message)
 
     def _lost(self, error: QcnError) -> None:
         """The daemon has gone, or can't be had."""
-        now = self._clock()
         with self._lock:
-            self._daemon = None
-            self._is_first = self._is_first and self._mirror.initialize is None
+            if self._has_given_up:  # the editor has gone, and we after it
+                return
+            self._daemon, self._reason = None, str(error)
             self._waiting.clear()
-            for answer in list(self._mirror.answers_instead()):
-                self._send(wire.encode(answer))
-            self._deaths.append(now)
-            while now - self._deaths[0] > DEATHS_WITHIN_S:
-                self._deaths.popleft()
-            self._has_given_up = len(self._deaths) >= MAX_DEATHS
+            is_fatal = "initialize" in self._mirror.requests.values()
+            for answer in list(self._mirror.answers_instead(str(error))):
+                self._tell(answer)
+            if self._was_stopped:
+                return
+            self._has_given_up = is_fatal or self._is_too_often()
             if self._has_given_up:
                 self._say(f"qcn-agent: {error}. It is not started again; {error.hint or 'see `qcn-agent status`'}")
-        print(f"qcn-agent lsp: {error}", file=sys.stderr)
+        _note(str(error))
+
+    def _is_too_often(self) -> bool:
+        """Count a death."""
+        now = self._clock()
+        self._deaths.append(now)
+        while now - self._deaths[0] > DEATHS_WITHIN_S:
+            self._deaths.popleft()
+        return len(self._deaths) >= MAX_DEATHS
 
     def _say(self, text: str) -> None:
         params = {"type": _ERROR, "message": text}
-        self._send(wire.encode({"jsonrpc": "2.0", "method": "window/showMessage", "params": params}))
-
-    def _hang_up(self) -> None:
-        with self._lock:
-            self._has_given_up = True
-            if self._daemon is not None:
-                self._daemon.close()
+        self._tell({"jsonrpc": "2.0", "method": "window/showMessage", "params": params})
 
     def _watch(self, initialize: Message) -> None:
         """An editor that is killed may leave its end of the pipe open in another process."""
@@ -155,6 +179,11 @@ class Shim:
         editor = params.get("processId") if isinstance(params, dict) else None
         if isinstance(editor, int) and not isinstance(editor, bool) and editor > 0:
             threading.Thread(target=_end_with, args=(editor,), name="editor", daemon=True).start()
+
+
+def _note(text: str) -> None:
+    """For the output panel that an editor keeps."""
+    sys.stderr.write(f"qcn-agent lsp: {text}\n")
 
 
 def _end_with(process_id: int) -> None:

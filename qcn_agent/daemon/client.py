@@ -1,5 +1,6 @@
 """Talks to the daemon, and starts one if there is none. Standard library only: it works without llama.cpp."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -83,7 +84,9 @@ class Client:
         return message
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, also for a thread that waits in `receive`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def __enter__(self) -> "Client":
@@ -126,7 +129,7 @@ def connect(on_wait: Callable[[str], None], model_path: str = "") -> Client:
     A daemon that is started has the model at `model_path`, absolute, for its own unless that is empty. A daemon of
     another version is replaced when it is idle; one that speaks another protocol is a DaemonError.
     """
-    client = _connect_if_ready()
+    client = connect_if_ready()
     if client is not None and client.version != __version__:
         client = _replace(client)
     if client is None:
@@ -172,8 +175,8 @@ def _greet(connection: socket.socket, where: endpoint.Endpoint) -> Client:
     return Client(connection, frames, int(reply["params"]["pid"]), str(reply["params"]["version"]))
 
 
-def _connect_if_ready() -> Client | None:
-    """None, too, while a daemon has the lock but does not listen yet."""
+def connect_if_ready() -> Client | None:
+    """A connection to the daemon that runs. None, too, while one has the lock but does not listen yet."""
     try:
         return connect_to_running()
     except NobodyListensError:
@@ -201,7 +204,7 @@ def _start_daemon(model_path: str) -> Client:
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     while endpoint.is_locked():
-        if (other := _connect_if_ready()) is not None:
+        if (other := connect_if_ready()) is not None:
             return other
         if time.monotonic() >= deadline:
             raise DaemonError(f"the daemon before has not ended within {START_TIMEOUT_S:.0f} s", hint=_see())
@@ -223,7 +226,7 @@ def _spawn_daemon(model_path: str) -> Client:
 
     def answer() -> Client | None:
         alive = process.poll() is None
-        client = _connect_if_ready() if alive else connect_to_running()
+        client = connect_if_ready() if alive else connect_to_running()
         if client is None and not alive and not endpoint.is_locked():
             raise DaemonError(f"the daemon did not start (exit {process.returncode}): {_last_log_line()}", hint=_see())
         return client

@@ -111,6 +111,7 @@ class Scheduler:
         if not members:
             return False
         begin = self._clock()
+        self.stats.num_steps += 1  # now: whoever hears of an end in it may look at once
         drawn = self._run(members)
         self._account(members, begin)
         self._drawing.finish(drawn)
@@ -341,7 +342,6 @@ class Scheduler:
         """Who was served, who waited, who owes whom."""
         self._stepped_at = self._clock()
         seconds = self._stepped_at - begin
-        self.stats.num_steps += 1
         for sequence in members:
             sequence.served_at = self.stats.num_steps
         self._served = {sequence.turn for sequence in members}
