@@ -6,21 +6,59 @@ import threading
 from collections.abc import Generator
 from typing import Any
 
+from lsprotocol import types
 from pygls.io_ import run_async
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from qcn_agent import __version__
 from qcn_agent.daemon.services import Services
+from qcn_lsp.documents import UTF_16
 from qcn_lsp.features import fix, status
+from qcn_lsp.open_documents import OpenDocuments
 from qcn_lsp.values import converter
 
 # pygls writes whole messages, source text included, at INFO.
 logging.getLogger("pygls").setLevel(logging.WARNING)
 
 
+Calls = Generator[Any, Any, None]
+
+
 class Protocol(LanguageServerProtocol):
-    """LSP whose `exit` ends the connection, not the process."""
+    """LSP whose `exit` ends the connection, not the process, and whose documents are ours."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.documents = OpenDocuments()
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
+    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> Calls:
+        """Know it, and tell whoever follows documents."""
+        self.documents.open(params.text_document)
+        yield from self._tell(types.TEXT_DOCUMENT_DID_OPEN, params)
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> Calls:
+        """Follow it, and tell whoever follows documents."""
+        self.documents.change(params)
+        yield from self._tell(types.TEXT_DOCUMENT_DID_CHANGE, params)
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> Calls:
+        """Forget it, and tell whoever follows documents."""
+        self.documents.close(params.text_document.uri)
+        yield from self._tell(types.TEXT_DOCUMENT_DID_CLOSE, params)
+
+    @lsp_method(types.INITIALIZED)
+    def lsp_initialized(self, *args: Any) -> Calls:
+        """Count characters as was agreed on."""
+        self.documents.encoding = str(self.server_capabilities.position_encoding or UTF_16)
+        yield from self._tell(types.INITIALIZED, *args)
+
+    def _tell(self, method: str, *args: Any) -> Calls:
+        if (handler := self.fm.features.get(method)) is not None:
+            yield handler, args, None
 
     @lsp_method("exit")
     def lsp_exit(self, *args: Any) -> Generator[Any, Any, None]:
