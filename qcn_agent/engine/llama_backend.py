@@ -239,7 +239,9 @@ def _create_context(model: LlamaModel, config: ModelConfig) -> Any:
     params = api.llama_context_default_params()
     params.n_ctx = context_length(config, model.n_ctx_train)
     if params.n_ctx < _MIN_CONTEXT:
-        raise ConfigError(f"a context of {params.n_ctx} tokens is of no use", hint=f"model.n_ctx: {_MIN_CONTEXT} or more")
+        raise ConfigError(
+            f"a context of {params.n_ctx} tokens is of no use", hint=f"model.n_ctx: {_MIN_CONTEXT} or more"
+        )
     params.n_batch = params.n_ubatch = min(config.n_ubatch, params.n_ctx)
     params.n_seq_max, params.n_outputs_max = num_sequences(config), _num_outputs(config)
     params.n_threads = params.n_threads_batch = num_threads(config, model.num_bytes)
