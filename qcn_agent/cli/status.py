@@ -56,7 +56,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
 
 def _process_lines(model: dict[str, Any]) -> list[str]:
     """The process that holds the model, where that is not the daemon's own, or why there is none."""
-    if model["fault"]:
+    if model.get("fault"):  # a daemon of another version has none
         return [f"engine   {model['fault']}", "         → qcn-agent stop, then try again"]
     if model["isolation"] != "process":
         return []
