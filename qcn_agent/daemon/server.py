@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _BACKLOG = 1024  # connections that wait to be accepted; one more is refused at once
-_HANG_UP_S = 1.0
+_LAST_ANSWERS_S, _HANG_UP_S = 0.1, 1.0
 OnConnection = Callable[[Services, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -125,8 +125,12 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
 
 
 async def _hang_up_all(connections: Mapping[asyncio.Task[Any] | None, asyncio.StreamWriter]) -> None:
-    """End the connections that are left, in order: a cancelled one would leave a traceback in the log."""
-    for writer in connections.values():
-        writer.close()
+    """End the connections that are left, in order: a cancelled one would leave a traceback in the log.
+
+    What has just been given up is answered first, so that its client does not take us for dead.
+    """
     if tasks := [task for task in connections if task is not None]:
+        await asyncio.wait(tasks, timeout=_LAST_ANSWERS_S)
+        for writer in list(connections.values()):
+            writer.close()
         await asyncio.wait(tasks, timeout=_HANG_UP_S)
