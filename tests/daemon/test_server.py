@@ -128,6 +128,7 @@ def test_a_stop_hangs_up_in_order(daemon: Start, caplog: pytest.LogCaptureFixtur
     running = daemon()
     connection = client.connect_to_running()
     assert connection is not None
+    connection._socket.settimeout(10)
     with connection:
         running.__exit__()
         with pytest.raises(DaemonDiedError):
