@@ -24,16 +24,17 @@ class Mirror:
         self.is_initialized = False
         self.encoding = UTF_16
         self.documents: dict[str, Document] = {}
+        self._lost: dict[str, str] = {}  # languages of open documents that are out of step
         self.requests: dict[Any, str] = {}  # the editor's, not answered yet: id → method
         self.asked: set[Any] = set()  # ids of the daemon's requests, not answered yet
         self.configuration: Message | None = None  # the latest didChangeConfiguration
         self.folders: dict[str, Message] = {}
 
-    def from_editor(self, message: Message) -> bool:
-        """Note a message; whether it is for the daemon. An answer to a daemon that is gone is for nobody."""
+    def from_editor(self, message: Message) -> Message | None:
+        """Note a message; what the daemon is to hear of it. An answer to a daemon that is gone is for nobody."""
         method, params = message.get("method"), message.get("params")
         if method is None:
-            return self._is_answer(message)
+            return message if self._is_answer(message) else None
         if "id" in message:
             self.requests[message["id"]] = method
         if method == "initialize":
@@ -45,9 +46,9 @@ class Mirror:
             self.configuration = message
         elif method == "workspace/didChangeWorkspaceFolders":
             self._change_folders(params)
-        elif method.startswith("textDocument/did"):
-            self._follow(method, params if isinstance(params, Mapping) else {})
-        return True
+        elif method in ("textDocument/didOpen", "textDocument/didChange", "textDocument/didClose"):
+            return self._follow(message, params if isinstance(params, Mapping) else {})
+        return message
 
     def from_daemon(self, message: Message) -> None:
         """Note a message that goes to the editor."""
@@ -102,20 +103,39 @@ class Mirror:
             if _has_uri(folder):
                 self.folders[folder["uri"]] = folder
 
-    def _follow(self, method: str, params: Mapping[str, Any]) -> None:
-        """A change that makes no sense ends what is known of the document: the daemon is not told of it again."""
-        item = params.get("textDocument") or {}
+    def _follow(self, message: Message, params: Mapping[str, Any]) -> Message | None:
+        """A document whose change makes no sense is out of step: it counts as closed until all of its text comes."""
+        item, method = params.get("textDocument") or {}, message["method"]
         uri = str(item.get("uri"))
-        known = self.documents.pop(uri, None)
+        known, language = self.documents.pop(uri, None), self._lost.pop(uri, None)
+        if method == "textDocument/didClose":
+            return message if known is not None else None
         try:
             if method == "textDocument/didOpen":
-                known = Document.of(item)
-            elif method == "textDocument/didChange" and known is not None:
+                self.documents[uri] = Document.of(item)
+                return message
+            if known is not None:
                 known.apply(item.get("version"), params.get("contentChanges"), self.encoding)
+                self.documents[uri] = known
+                return message
+            return self._found_again(uri, language, item.get("version"), params.get("contentChanges"))
         except DocumentError:
-            return
-        if known is not None and method != "textDocument/didClose":
-            self.documents[uri] = known
+            if known is None:
+                return None
+            self._lost[uri] = known.language_id
+            return {"jsonrpc": "2.0", "method": "textDocument/didClose", "params": {"textDocument": {"uri": uri}}}
+
+    def _found_again(self, uri: str, language: str | None, version: Any, changes: Any) -> Message | None:
+        """A change of a document that is not known; didOpen if that one was lost and comes whole."""
+        if language is None:
+            return None
+        document = Document(uri, language, 0, "")
+        if not isinstance(changes, list) or not changes or "range" in changes[0]:
+            self._lost[uri] = language
+            return None
+        document.apply(version, changes, self.encoding)
+        self.documents[uri] = document
+        return {"jsonrpc": "2.0", "method": "textDocument/didOpen", "params": {"textDocument": document.item()}}
 
 
 def answer_instead(request_id: Any, method: str, reason: str) -> Message:

@@ -11,12 +11,11 @@ logger = logging.getLogger(__name__)
 
 
 class OpenDocuments:
-    """By URI. A document whose changes could not be followed is not known until the editor sends all of it again."""
+    """By URI. The shim lets no change through that makes no sense; a document with one from elsewhere is forgotten."""
 
     def __init__(self) -> None:
         self.encoding = UTF_16
         self._known: dict[str, Document] = {}
-        self._lost: dict[str, str] = {}  # languages of those that are open and not known
 
     def get(self, uri: str) -> Document | None:
         """None: not open, or not known exactly."""
@@ -28,7 +27,6 @@ class OpenDocuments:
     def open(self, item: types.TextDocumentItem) -> Document:
         """Follow didOpen."""
         document = Document(item.uri, str(item.language_id), item.version, item.text)
-        self._lost.pop(item.uri, None)
         self._known[item.uri] = document
         return document
 
@@ -37,17 +35,12 @@ class OpenDocuments:
         uri, version = params.text_document.uri, params.text_document.version
         changes = [_as_json(change) for change in params.content_changes]
         document = self._known.get(uri)
-        if document is None and uri in self._lost and changes and "range" not in changes[0]:
-            document = self._known[uri] = Document(uri, self._lost.pop(uri), version, "")
         if document is None:
             return None
         try:
             document.apply(version, changes, self.encoding)
         except DocumentError as error:
-            logger.warning(
-                "a change of a document makes no sense, it is out of step until it is opened again: %s", error
-            )
-            self._lost[uri] = document.language_id
+            logger.warning("a change of a document makes no sense; it is not known until it is opened again: %s", error)
             del self._known[uri]
             return None
         return document
@@ -55,7 +48,6 @@ class OpenDocuments:
     def close(self, uri: str) -> None:
         """Follow didClose."""
         self._known.pop(uri, None)
-        self._lost.pop(uri, None)
 
     def locate(self, document: Document, position: types.Position) -> Position:
         """A place in code points."""

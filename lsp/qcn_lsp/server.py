@@ -53,7 +53,7 @@ class Protocol(LanguageServerProtocol):
     @lsp_method(types.INITIALIZED)
     def lsp_initialized(self, *args: Any) -> Calls:
         """Count characters as was agreed on."""
-        self.documents.encoding = str(self.server_capabilities.position_encoding or UTF_16)
+        self.documents.encoding = types.PositionEncodingKind(self.server_capabilities.position_encoding or UTF_16).value
         yield from self._tell(types.INITIALIZED, *args)
 
     def _tell(self, method: str, *args: Any) -> Calls:

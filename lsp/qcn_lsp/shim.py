@@ -76,12 +76,13 @@ class Shim:
     def _from_editor(self, message: Message) -> None:
         if message.get("method") == "initialize":
             self._watch(message)
-        if not self._mirror.from_editor(message):
+        told = self._mirror.from_editor(message)
+        if told is None:
             return
         if self._daemon is not None:
-            self._pass_on(message)
+            self._pass_on(told)
         elif self._is_first and not self._has_given_up:
-            self._waiting.append(message)
+            self._waiting.append(told)
         elif "method" in message and "id" in message:
             self._answer(answer_instead(message["id"], message["method"], self._reason))
 

@@ -66,7 +66,7 @@ def run_here(settings: config.Config) -> int:
 
     async def live() -> None:
         services = Services(settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: its terminal was closed
             asyncio.get_running_loop().add_signal_handler(number, services.stopping.set)
         idleness = asyncio.create_task(services.watch_idleness())
         await server.serve(services, connect)

@@ -165,7 +165,8 @@ def _greet(connection: socket.socket, where: endpoint.Endpoint) -> Client:
     except (ConnectionError, FileNotFoundError, DaemonDiedError) as error:
         raise NobodyListensError(f"the daemon (pid {where.pid}) can't be reached: {error}", hint=_STOP) from error
     except OSError as error:
-        raise DaemonError(f"the daemon (pid {where.pid}) does not answer: {error}", hint=_STOP) from error
+        hint = f"if it stays so: kill {where.pid}, then try again"  # it would not hear `stop` either
+        raise DaemonError(f"the daemon (pid {where.pid}) does not answer: {error}", hint=hint) from error
     if reply is None:
         raise NobodyListensError(f"the daemon (pid {where.pid}) hung up", hint=_STOP)
     if "error" in reply:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from qcn_agent.engine.private_file import check_folder, is_temporary, open_regul
 
 logger = logging.getLogger(__name__)
 
+_FOLDER = re.compile(r"[0-9a-f]{32}")
 _MAGIC = "qcn-kv 1"
 _MAX_HEADER = 4096
 _MAX_WRITE_S = 3600.0
@@ -57,7 +59,7 @@ class StoredBlob:
 
 
 class DiskStore:
-    """Blobs of one model in `folder`, at most `max_bytes` of them."""
+    """Blobs of one model in `folder`, at most `max_bytes` of them. At the start that is the limit of all models'."""
 
     def __init__(self, folder: Path, fingerprint: str, max_bytes: int) -> None:
         self.num_bytes = 0
@@ -68,14 +70,27 @@ class DiskStore:
         self.is_broken = False  # it could not be written: not tried again in this run
 
     def load(self) -> list[StoredBlob]:
-        """All complete files, KV before states, by where they begin. Half-written and old ones are swept away."""
+        """All complete files, KV before states, by where they begin. Half-written and old ones are swept away.
+
+        So is what other models and settings have left, as far as it is old or has no room beside ours.
+        """
         found: list[StoredBlob] = []
         for file in self._files():
             stored = None if _is_being_written(file) else self._look(file)
             if stored is not None:
                 found.append(stored)
                 self._count(stored.file, stored.num_bytes)
+        self._sweep_others()
         return sorted(found, key=lambda stored: (stored.identity.is_state, stored.identity.start, stored.identity.end))
+
+    def _sweep_others(self) -> None:
+        room = self.max_bytes - self.num_bytes
+        for modified_at, num_bytes, file in sorted(_files_beside(self._folder), reverse=True):
+            room -= num_bytes
+            if room < 0 or time.time() - modified_at > _MAX_AGE_S:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+                    file.parent.rmdir()  # when it was the last
 
     def _files(self) -> list[Path]:
         """None, and no more attempts to write, when the folder can't be trusted or read."""
@@ -203,6 +218,17 @@ class DiskStore:
             self.is_broken = True
             return False
         return True
+
+
+def _files_beside(ours: Path) -> list[tuple[float, int, Path]]:
+    """Time, size and path of what is in other such folders; what is being written is left alone."""
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in ours.parent.iterdir():
+            if folder != ours and _FOLDER.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+                statuses = [(file.lstat(), file) for file in folder.iterdir() if not _is_being_written(file)]
+                found += [(status.st_mtime, status.st_size, file) for status, file in statuses]
+    return found
 
 
 def _is_being_written(file: Path) -> bool:

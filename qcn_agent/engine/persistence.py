@@ -44,6 +44,15 @@ class Persistence:
         self._job: _Job | None = None
         self.also: set[Node] = set()
         adopt(kept, store)
+        self._trim()
+
+    def _trim(self) -> None:
+        """The budget may have been lowered since: what is worth least goes, whether anything is written or not."""
+        while self._store.num_bytes > self._store.max_bytes:
+            victim = self._kept.least_useful_copy(self._is_on_disk)
+            if victim is None:
+                return
+            self._kept.forget_copies(victim)
 
     @property
     def pending_bytes(self) -> int:

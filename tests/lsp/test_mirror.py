@@ -61,10 +61,33 @@ def test_a_closed_document_is_not_told_of(mirror: Mirror) -> None:
     "bad", [insertion(None, 0, "y"), insertion(2, -1, "y"), notification("textDocument/didChange")]
 )
 def test_what_can_not_be_followed_is_not_told_of(mirror: Mirror, bad: dict[str, Any]) -> None:
-    """Wrong text would be worse than none. A change of no document changes nothing."""
-    mirror.from_editor(bad)
-    assert opened(mirror) in ([], [ITEM])
-    assert (opened(mirror) == [ITEM]) == (bad["params"] is None)
+    """Wrong text would be worse than none: to the daemon it is closed. A change of no document changes nothing."""
+    told = mirror.from_editor(bad)
+    is_of_ours = bad["params"] is not None
+    assert (told and told["method"]) == ("textDocument/didClose" if is_of_ours else None)
+    assert opened(mirror) == ([] if is_of_ours else [ITEM])
+
+
+def test_what_was_lost_comes_back_whole(mirror: Mirror) -> None:
+    """Pieces of a text that is not known are for nobody; the whole text opens the document again."""
+    mirror.from_editor(insertion(2, -1, "y"))
+    assert mirror.from_editor(insertion(3, 0, "y")) is None
+    whole = insertion(4, 0, "")
+    whole["params"]["contentChanges"] = [{"text": "new"}, insertion(4, 3, "!")["params"]["contentChanges"][0]]
+    told = mirror.from_editor(whole)
+    assert told is not None
+    assert told["method"] == "textDocument/didOpen"
+    assert told["params"]["textDocument"] == {**ITEM, "version": 4, "text": "new!"}
+    assert mirror.from_editor(insertion(5, 0, "y")) is not None
+
+
+def test_a_document_that_was_lost_can_be_closed_and_opened(mirror: Mirror) -> None:
+    """The daemon has heard of its end already."""
+    mirror.from_editor(insertion(2, -1, "y"))
+    closed = notification("textDocument/didClose", {"textDocument": {"uri": ITEM["uri"]}})
+    assert mirror.from_editor(closed) is None
+    assert mirror.from_editor(notification("textDocument/didOpen", {"textDocument": ITEM})) is not None
+    assert opened(mirror) == [ITEM]
 
 
 def test_folders_are_those_of_now(mirror: Mirror) -> None:

