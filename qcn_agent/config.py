@@ -67,7 +67,10 @@ class ModelConfig:
         -1, "MiB of RAM for what left the device; -1: a tenth of the free RAM", low=-1, high=1 << 22
     )
     disk_cache_mb: int = _key(
-        4096, "MiB of disk for conversations that survive the daemon; 0: none", low=0, high=1 << 24
+        4096,
+        "MiB of disk for conversations that survive the daemon (they get there by way of host memory); 0: none",
+        low=0,
+        high=1 << 24,
     )
 
 
