@@ -68,6 +68,10 @@ class Document:
         """A line without its end; empty beyond the last one."""
         return self._lines[number].rstrip("\r\n") if number < len(self._lines) else ""
 
+    def length(self, number: int) -> int:
+        """Code points of a line with its end."""
+        return len(self._lines[number])
+
     def apply(self, version: Any, changes: Any, encoding: str) -> None:
         """Follow a didChange. Raises DocumentError, the document as before or partly changed."""
         if not isinstance(version, int) or not isinstance(changes, Sequence):

@@ -1,6 +1,7 @@
 """The documents that one editor has open. pygls' own store splits lines where LSP does not: edits land elsewhere."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from lsprotocol import types
@@ -20,6 +21,10 @@ class OpenDocuments:
     def get(self, uri: str) -> Document | None:
         """None: not open, or not known exactly."""
         return self._known.get(uri)
+
+    def __iter__(self) -> Iterator[Document]:
+        """All that are open, as they are now."""
+        return iter(list(self._known.values()))
 
     def __len__(self) -> int:
         return len(self._known)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 from lsprotocol import types
 from pygls.io_ import run_async
@@ -13,8 +13,9 @@ from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from qcn_agent import __version__
 from qcn_agent.daemon.services import Services
+from qcn_lsp.client_options import ClientOptions
 from qcn_lsp.documents import UTF_16
-from qcn_lsp.features import fix, status
+from qcn_lsp.features import diagnostics, fix, status
 from qcn_lsp.open_documents import OpenDocuments
 from qcn_lsp.values import converter
 
@@ -74,7 +75,13 @@ class Server(LanguageServer):
         super().__init__("qcn-agent", __version__, protocol_cls=Protocol, converter_factory=converter)
         self.services = services
         self.is_editor = False  # it said `initialized`
+        self.options = ClientOptions()
         self._hung_up = self._stop_event = threading.Event()
+
+    @property
+    def documents(self) -> OpenDocuments:
+        """What the editor has open."""
+        return cast(Protocol, self.protocol).documents
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Errors go to the client as the answer to its request; a message box on top of that is noise."""
@@ -115,7 +122,9 @@ class _Writer:
 async def connect(services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve one admitted connection until it ends."""
     server = Server(services)
-    server.feature("initialized")(lambda _: setattr(server, "is_editor", True))
+    server.feature(types.INITIALIZE)(lambda params: setattr(server, "options", ClientOptions.of(params)))
+    server.feature(types.INITIALIZED)(lambda _: setattr(server, "is_editor", True))
+    diagnostics.register(server, services)
     fix.register(server, services)
     status.register(server, services)
     farewell = asyncio.create_task(_say_farewell(server, services))

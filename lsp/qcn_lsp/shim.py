@@ -17,6 +17,7 @@ from collections.abc import Callable
 from qcn_agent.daemon import client, wire
 from qcn_agent.errors import DaemonError, QcnError
 from qcn_lsp.mirror import Message, Mirror, answer_instead
+from qcn_tools.environment import allowed_env
 
 MAX_DEATHS, DEATHS_WITHIN_S = 3, 300.0  # more often it is not started again
 _LOOK_EVERY_S = 1.0  # for another daemon, after one was stopped
@@ -75,6 +76,7 @@ class Shim:
 
     def _from_editor(self, message: Message) -> None:
         if message.get("method") == "initialize":
+            message = _with_environment(message)
             self._watch(message)
         told = self._mirror.from_editor(message)
         if told is None:
@@ -180,6 +182,16 @@ class Shim:
         editor = params.get("processId") if isinstance(params, dict) else None
         if isinstance(editor, int) and not isinstance(editor, bool) and editor > 0:
             threading.Thread(target=_end_with, args=(editor,), name="editor", daemon=True).start()
+
+
+def _with_environment(initialize: Message) -> Message:
+    """The daemon runs commands of this editor's projects with what this editor's environment allows."""
+    params = initialize.get("params")
+    options = params.get("initializationOptions") if isinstance(params, dict) else None
+    if not isinstance(params, dict) or not isinstance(options, dict | None):
+        return initialize
+    options = {**(options or {}), "qcnEnv": allowed_env(os.environ)}
+    return {**initialize, "params": {**params, "initializationOptions": options}}
 
 
 def _note(text: str) -> None:
