@@ -7,6 +7,7 @@ Environment variables are `QCN_<SECTION>_<KEY>`, e.g. `QCN_MODEL_N_CTX=65536`.
 
 import dataclasses
 import os
+import sys
 import tomllib
 import types
 import typing
@@ -66,7 +67,10 @@ class ModelConfig:
         -1, "MiB of RAM for what left the device; -1: a tenth of the free RAM", low=-1, high=1 << 22
     )
     disk_cache_mb: int = _key(
-        4096, "MiB of disk for conversations that survive the daemon; 0: none", low=0, high=1 << 24
+        4096,
+        "MiB of disk for conversations that survive the daemon (they get there by way of host memory); 0: none",
+        low=0,
+        high=1 << 24,
     )
 
 
@@ -173,7 +177,7 @@ def _section(name: str) -> Any:
 def _merge_file(values: dict[str, dict[str, Any]], path: Path, *, project: bool) -> None:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
         raise ConfigError(f"{path}: {error}", hint="fix or remove this file") from error
     for section, keys in table.items():
         if section not in values or not isinstance(keys, dict):
@@ -225,8 +229,17 @@ def _put(
         )
     checked = _checked(fields[key], typing.get_type_hints(_section(section))[key], value, section, source)
     if fields[key].metadata["is_path"] and checked:
-        checked = str((folder / Path(checked).expanduser()).absolute())
+        checked = _absolute(checked, folder, f"{source}: {section}.{key}")
     values[section][key] = checked
+
+
+def _absolute(path: str, folder: Path, where: str) -> str:
+    if "\0" in path:
+        raise ConfigError(f"{where}: {path!r} is no file name")
+    try:
+        return str((folder / Path(path).expanduser()).absolute())
+    except RuntimeError as error:  # ~ of a user that does not exist
+        raise ConfigError(f"{where}: {path!r}: {error}", hint="write the whole path") from error
 
 
 def _checked(f: "dataclasses.Field[Any]", hint: Any, value: Any, section: str, source: str) -> Any:
@@ -250,8 +263,9 @@ def _checked(f: "dataclasses.Field[Any]", hint: Any, value: Any, section: str, s
 
 
 def _is(value: Any, hint: Any) -> bool:
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float:  # NaN would be in every range
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and abs(value) <= sys.float_info.max
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)

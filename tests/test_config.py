@@ -36,6 +36,14 @@ def test_flags_beat_environment_beats_project_beats_user(tmp_path: Path) -> None
         ("[nothing]\nx = 1\n", "unknown section"),
         ("model = 1\n", "unknown section"),
         ("[model\n", "user.toml"),
+        ("[scheduler]\nquantum_ms = nan\n", "scheduler.quantum_ms: expected a number, got nan"),
+        ("[fix]\nwall_s = inf\n", "fix.wall_s: expected a number, got inf"),
+        ("[model]\ntensor_split = [nan, 1]\n", "expected a list of a number"),
+        ("[model]\ntensor_split = [1" + "0" * 400 + "]\n", "expected a list of a number"),
+        ("[model]\nn_ctx = " + "9" * 5000 + "\n", "user.toml"),
+        ("[model]\npath = " + "[" * 5000 + "]" * 5000 + "\n", "user.toml"),
+        ('[model]\npath = "a\\u0000b"\n', "is no file name"),
+        ("[daemon]\ntrace = '~no-such-user-here/t.json'\n", "daemon.trace: '~no-such-user-here/t.json'"),
     ],
 )
 def test_bad_value_names_key_source_and_range(tmp_path: Path, text: str, message: str) -> None:

@@ -1,5 +1,4 @@
-"""The language server: one pygls server a connection, on services that all connections share."""
+"""The language server: one pygls server a connection (`server.py`), and the shim that editors start (`shim.py`).
 
-from qcn_lsp.server import connect
-
-__all__ = ["connect"]
+Imports nothing: the shim does without pygls.
+"""

@@ -55,7 +55,7 @@ def run_here(settings: config.Config) -> int:
     from qcn_agent.daemon import endpoint, server
     from qcn_agent.daemon.services import Services
     from qcn_agent.engine import trace
-    from qcn_lsp import connect
+    from qcn_lsp.server import connect
 
     lock = endpoint.take_lock(timeout_s=1.0)
     if lock is None:
@@ -66,7 +66,7 @@ def run_here(settings: config.Config) -> int:
 
     async def live() -> None:
         services = Services(settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: its terminal was closed
             asyncio.get_running_loop().add_signal_handler(number, services.stopping.set)
         idleness = asyncio.create_task(services.watch_idleness())
         await server.serve(services, connect)

@@ -39,7 +39,6 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
         return [f"model    none yet; the next fix loads {model['path']}"]
     if model["state"] == "loading":
         return [f"model    loading {model['path']}"]
-    engine = f"engine   process {model['engine_pid']}, restarted {model['num_restarts']} times"
     counted = model["num_evaluated_tokens"] + model["num_reused_tokens"]
     reused = model["num_reused_tokens"] / counted if counted else 0.0
     return [
@@ -50,9 +49,18 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
         f" ({reused:.0%}), {model['num_generated_tokens']:,} generated",
         f"speed    {model['prefill_tokens_per_s']:,.0f} tokens/s prefill, {model['decode_tokens_per_s']:,.0f} decode",
         f"build    {'GPU' if model['gpu_offload'] else 'CPU only'}: {', '.join(model['devices'])}",
-        *([engine] if model["isolation"] == "process" else []),
+        *_process_lines(model),
         *_context_lines(model),
     ]
+
+
+def _process_lines(model: dict[str, Any]) -> list[str]:
+    """The process that holds the model, where that is not the daemon's own, or why there is none."""
+    if model.get("fault"):  # a daemon of another version has none
+        return [f"engine   {model['fault']}", "         → qcn-agent stop, then try again"]
+    if model["isolation"] != "process":
+        return []
+    return [f"engine   process {model['engine_pid']}, restarted {model['num_restarts']} times"]
 
 
 def _context_lines(model: dict[str, Any]) -> list[str]:

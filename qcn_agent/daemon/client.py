@@ -1,5 +1,6 @@
 """Talks to the daemon, and starts one if there is none. Standard library only: it works without llama.cpp."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -51,7 +52,7 @@ class Client:
         """
         self._next_id += 1
         request_id = self._next_id
-        self._send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        self.send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         try:
             answer = self._wait(request_id, on_notification)
         except (KeyboardInterrupt, OSError):
@@ -62,10 +63,30 @@ class Client:
 
     def notify(self, method: str, params: Any) -> None:
         """Send a notification."""
-        self._send({"jsonrpc": "2.0", "method": method, "params": params})
+        self.send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a whole message, for whoever does without `request`. Raises DaemonDiedError."""
+        try:
+            self._socket.sendall(wire.encode(message))
+        except OSError as error:
+            raise _died(self.pid) from error
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the next message, whatever it is. Raises DaemonDiedError when the connection is lost."""
+        try:
+            message = self._frames.peek()
+        except (OSError, DaemonDiedError) as error:
+            raise _died(self.pid) from error
+        if message is None:
+            raise _died(self.pid)
+        self._frames.drop()
+        return message
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, also for a thread that waits in `receive`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def __enter__(self) -> "Client":
@@ -92,7 +113,7 @@ class Client:
     def _cancel(self, request_id: int) -> None:
         """Returns when the answer is there, which is an error then, or after 10 s."""
         try:
-            self._send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
+            self.send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request_id}})
             self._socket.settimeout(10.0)
             self._wait(request_id, lambda method, params: self.missed.append((method, params)))
             self._frames.drop()
@@ -101,12 +122,6 @@ class Client:
         except DaemonError:
             pass  # whoever interrupts does not care how it ends
 
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            self._socket.sendall(wire.encode(message))
-        except OSError as error:
-            raise _died(self.pid) from error
-
 
 def connect(on_wait: Callable[[str], None], model_path: str = "") -> Client:
     """A connection to the daemon, which is started if there is none; `on_wait` is told then.
@@ -114,7 +129,7 @@ def connect(on_wait: Callable[[str], None], model_path: str = "") -> Client:
     A daemon that is started has the model at `model_path`, absolute, for its own unless that is empty. A daemon of
     another version is replaced when it is idle; one that speaks another protocol is a DaemonError.
     """
-    client = _connect_if_ready()
+    client = connect_if_ready()
     if client is not None and client.version != __version__:
         client = _replace(client)
     if client is None:
@@ -150,7 +165,8 @@ def _greet(connection: socket.socket, where: endpoint.Endpoint) -> Client:
     except (ConnectionError, FileNotFoundError, DaemonDiedError) as error:
         raise NobodyListensError(f"the daemon (pid {where.pid}) can't be reached: {error}", hint=_STOP) from error
     except OSError as error:
-        raise DaemonError(f"the daemon (pid {where.pid}) does not answer: {error}", hint=_STOP) from error
+        hint = f"if it stays so: kill {where.pid}, then try again"  # it would not hear `stop` either
+        raise DaemonError(f"the daemon (pid {where.pid}) does not answer: {error}", hint=hint) from error
     if reply is None:
         raise NobodyListensError(f"the daemon (pid {where.pid}) hung up", hint=_STOP)
     if "error" in reply:
@@ -160,8 +176,8 @@ def _greet(connection: socket.socket, where: endpoint.Endpoint) -> Client:
     return Client(connection, frames, int(reply["params"]["pid"]), str(reply["params"]["version"]))
 
 
-def _connect_if_ready() -> Client | None:
-    """None, too, while a daemon has the lock but does not listen yet."""
+def connect_if_ready() -> Client | None:
+    """A connection to the daemon that runs. None, too, while one has the lock but does not listen yet."""
     try:
         return connect_to_running()
     except NobodyListensError:
@@ -189,7 +205,7 @@ def _start_daemon(model_path: str) -> Client:
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     while endpoint.is_locked():
-        if (other := _connect_if_ready()) is not None:
+        if (other := connect_if_ready()) is not None:
             return other
         if time.monotonic() >= deadline:
             raise DaemonError(f"the daemon before has not ended within {START_TIMEOUT_S:.0f} s", hint=_see())
@@ -211,7 +227,7 @@ def _spawn_daemon(model_path: str) -> Client:
 
     def answer() -> Client | None:
         alive = process.poll() is None
-        client = _connect_if_ready() if alive else connect_to_running()
+        client = connect_if_ready() if alive else connect_to_running()
         if client is None and not alive and not endpoint.is_locked():
             raise DaemonError(f"the daemon did not start (exit {process.returncode}): {_last_log_line()}", hint=_see())
         return client

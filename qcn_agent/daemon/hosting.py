@@ -170,10 +170,10 @@ class ModelHost:
 
     def _wanted(self, path: str) -> Path:
         if path:
-            return Path(path).expanduser().resolve()
+            return _resolved(path)
         if self._slot is not None and not self._slot.is_loading:
             return self._slot.path
-        return Path(self._config.path).expanduser().resolve() if self._config.path else embedded_model_path()
+        return _resolved(self._config.path) if self._config.path else embedded_model_path()
 
     async def _slot_for(self, path: str, say: Say) -> Slot:
         """The slot with the wanted model, in which its load may have just begun."""
@@ -234,6 +234,16 @@ class ModelHost:
             on_progress=progress,
             trace=self._trace,
         )
+
+
+def _resolved(path: str) -> Path:
+    """Whatever it is, so that it can be named in a status; loading it says what is wrong. Not a name: UsageError."""
+    if "\0" in path:
+        raise UsageError(f"model: {path!r} is no file name")
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError):  # links in a circle, ~ of nobody
+        return Path(path).absolute()
 
 
 def _loader(isolation: str) -> Callable[..., LoadedEngine]:

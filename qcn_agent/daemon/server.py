@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from qcn_agent.errors import DaemonError
 logger = logging.getLogger(__name__)
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_BACKLOG = 1024  # connections that wait to be accepted; one more is refused at once
+_LAST_ANSWERS_S, _HANG_UP_S = 0.1, 1.0
 OnConnection = Callable[[Services, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -29,19 +31,19 @@ async def serve(services: Services, on_connection: OnConnection) -> None:
     """
     token = endpoint.new_token()
     path, claim = endpoint.take_socket()
+    connections: dict[asyncio.Task[Any] | None, asyncio.StreamWriter] = {}
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections[asyncio.current_task()] = writer
         try:
-            await admit(reader, writer, token)
-        except (DaemonError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError) as error:
-            logger.warning("refused a connection: %s", error)
+            if await _is_admitted(reader, writer, token):
+                with services.client():
+                    await on_connection(services, reader, writer)
             await _hang_up(writer)
-            return
-        with services.client():
-            await on_connection(services, reader, writer)
-        await _hang_up(writer)
+        finally:
+            del connections[asyncio.current_task()]
 
-    server = await asyncio.start_unix_server(handle, path=path, limit=wire.MAX_FRAME_BYTES)
+    server = await asyncio.start_unix_server(handle, path=path, limit=wire.MAX_FRAME_BYTES, backlog=_BACKLOG)
     Path(path).chmod(0o600)
     endpoint.publish(endpoint.Endpoint(os.getpid(), str(path), __version__))
     try:
@@ -51,6 +53,16 @@ async def serve(services: Services, on_connection: OnConnection) -> None:
         server.close()
         endpoint.leave_socket(path, claim)
         await services.close()
+        await _hang_up_all(connections)
+
+
+async def _is_admitted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> bool:
+    try:
+        await admit(reader, writer, token)
+    except (DaemonError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError) as error:
+        logger.warning("refused a connection: %s", error)
+        return False
+    return True
 
 
 async def admit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> None:
@@ -93,7 +105,7 @@ async def _read_hello(reader: asyncio.StreamReader) -> dict[str, Any]:
         raise DaemonError("the first message has no length")
     try:
         message = json.loads(await reader.readexactly(length))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DaemonError("the first message is not JSON") from error
     return message if isinstance(message, dict) else {}
 
@@ -110,3 +122,15 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
     except OSError:
         pass  # the peer was faster
+
+
+async def _hang_up_all(connections: Mapping[asyncio.Task[Any] | None, asyncio.StreamWriter]) -> None:
+    """End the connections that are left, in order: a cancelled one would leave a traceback in the log.
+
+    What has just been given up is answered first, so that its client does not take us for dead.
+    """
+    if tasks := [task for task in connections if task is not None]:
+        await asyncio.wait(tasks, timeout=_LAST_ANSWERS_S)
+        for writer in list(connections.values()):
+            writer.close()
+        await asyncio.wait(tasks, timeout=_HANG_UP_S)

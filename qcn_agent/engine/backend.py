@@ -29,6 +29,10 @@ class NoBranchError(EngineError):
     """Every branch of the cache belongs to a running generation; nothing was changed."""
 
 
+class NoCellsError(NoBranchError):
+    """A branch is free, but running generations fill the KV cells that it would need; nothing was changed."""
+
+
 class BlobLostError(EngineError):
     """A copy outside the device can't be read back: what hangs on it is gone."""
 

@@ -11,7 +11,9 @@ import hashlib
 import json
 import logging
 import os
+import re
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +27,7 @@ from qcn_agent.engine.private_file import check_folder, is_temporary, open_regul
 
 logger = logging.getLogger(__name__)
 
+_FOLDER = re.compile(r"[0-9a-f]{32}")
 _MAGIC = "qcn-kv 1"
 _MAX_HEADER = 4096
 _MAX_WRITE_S = 3600.0
@@ -56,24 +59,38 @@ class StoredBlob:
 
 
 class DiskStore:
-    """Blobs of one model in `folder`, at most `max_bytes` of them."""
+    """Blobs of one model in `folder`, at most `max_bytes` of them. At the start that is the limit of all models'."""
 
     def __init__(self, folder: Path, fingerprint: str, max_bytes: int) -> None:
         self.num_bytes = 0
+        self.bytes_of: Counter[frozenset[str]] = Counter()  # by what the files' names say of their owners
         self.max_bytes = max_bytes
         self._folder = folder / hashlib.blake2b(fingerprint.encode(), digest_size=16).hexdigest()
         self._fingerprint = fingerprint
         self.is_broken = False  # it could not be written: not tried again in this run
 
     def load(self) -> list[StoredBlob]:
-        """All complete files, KV before states, by where they begin. Half-written and old ones are swept away."""
+        """All complete files, KV before states, by where they begin. Half-written and old ones are swept away.
+
+        So is what other models and settings have left, as far as it is old or has no room beside ours.
+        """
         found: list[StoredBlob] = []
         for file in self._files():
             stored = None if _is_being_written(file) else self._look(file)
             if stored is not None:
                 found.append(stored)
-                self.num_bytes += stored.num_bytes
+                self._count(stored.file, stored.num_bytes)
+        self._sweep_others()
         return sorted(found, key=lambda stored: (stored.identity.is_state, stored.identity.start, stored.identity.end))
+
+    def _sweep_others(self) -> None:
+        room = self.max_bytes - self.num_bytes
+        for modified_at, num_bytes, file in sorted(_files_beside(self._folder), reverse=True):
+            room -= num_bytes
+            if room < 0 or time.time() - modified_at > _MAX_AGE_S:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+                    file.parent.rmdir()  # when it was the last
 
     def _files(self) -> list[Path]:
         """None, and no more attempts to write, when the folder can't be trusted or read."""
@@ -115,7 +132,7 @@ class DiskStore:
     def note(self, blob: Blob, file: Path) -> None:
         """The file of `blob` is written."""
         blob.file = file
-        self.num_bytes += blob.num_bytes
+        self._count(file, blob.num_bytes)
         self.rename(blob)
 
     def rename(self, blob: Blob) -> None:
@@ -123,9 +140,13 @@ class DiskStore:
         if blob.file is None or (name := owned_name(blob.file.name, blob.owners)) == blob.file.name:
             return
         try:
-            blob.file = blob.file.rename(blob.file.with_name(name))
+            renamed = blob.file.rename(blob.file.with_name(name))
         except OSError as error:
             logger.info("a file of the cache keeps its owners: %s", error)
+            return
+        self._count(blob.file, -blob.num_bytes)
+        self._count(renamed, blob.num_bytes)
+        blob.file = renamed
 
     def read(self, blob: Blob) -> Bytes:
         """The payload, checked. Raises BlobLostError, after which the file is gone."""
@@ -147,8 +168,16 @@ class DiskStore:
         if blob.file is not None:
             with contextlib.suppress(OSError):
                 blob.file.unlink(missing_ok=True)
-            self.num_bytes -= blob.num_bytes
+            self._count(blob.file, -blob.num_bytes)
             blob.file = None
+
+    def _count(self, file: Path, num_bytes: int) -> None:
+        """`num_bytes` more in this file, or less."""
+        owners = owners_of(file.name)
+        self.num_bytes += num_bytes
+        self.bytes_of[owners] += num_bytes
+        if not self.bytes_of[owners]:
+            del self.bytes_of[owners]
 
     def _look(self, file: Path) -> StoredBlob | None:
         try:
@@ -189,6 +218,17 @@ class DiskStore:
             self.is_broken = True
             return False
         return True
+
+
+def _files_beside(ours: Path) -> list[tuple[float, int, Path]]:
+    """Time, size and path of what is in other such folders; what is being written is left alone."""
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in ours.parent.iterdir():
+            if folder != ours and _FOLDER.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+                statuses = [(file.lstat(), file) for file in folder.iterdir() if not _is_being_written(file)]
+                found += [(status.st_mtime, status.st_size, file) for status, file in statuses]
+    return found
 
 
 def _is_being_written(file: Path) -> bool:

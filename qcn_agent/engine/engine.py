@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -27,6 +28,8 @@ from qcn_agent.engine.trace import TraceFile
 from qcn_agent.engine.traced import RequestTracks, TracedSessions
 from qcn_agent.engine.turnstile import Side
 from qcn_agent.errors import ContextFullError, UsageError
+
+logger = logging.getLogger(__name__)
 
 _MAX_HOST_BYTES = 16 << 30
 _PROJECT = re.compile(r"[0-9a-z]{0,16}")  # it becomes part of file names
@@ -240,6 +243,11 @@ def _host_bytes(config: ModelConfig) -> int:
 def _disk_store(backend: Backend, config: ModelConfig, headers: tuple[gguf.GGUFHeader, ...]) -> DiskStore | None:
     """Whatever changes the bytes of a KV cache or state, or their meaning, is in the name of the folder."""
     if not config.disk_cache_mb:
+        return None
+    passing = max(backend.info.state_bytes, int(backend.n_batch * backend.info.kv_bytes_per_token))
+    if _host_bytes(config) < passing:  # all that goes to the disk passes through host memory
+        needed = 1 + (passing >> 20)
+        logger.warning("no conversation is kept on disk: that takes model.host_cache_mb = %d or more", needed)
         return None
     written_at = tuple(header.path.stat().st_mtime_ns for header in headers)  # the same sizes, other weights
     layout = (gguf.fingerprint(headers), written_at, backend.info.build, config.kv_type, config.flash_attention)

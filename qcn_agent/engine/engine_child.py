@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from qcn_agent.engine import codec
 from qcn_agent.engine.call_record import CallRecord
 from qcn_agent.engine.engine_messages import Order, Report
+
+_SEND_TIMEOUT_S = 10
 
 
 class EngineChild:
@@ -34,6 +37,7 @@ class EngineChild:
                 pass_fds=fds,
                 start_new_session=True,
             )
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SEND_TIMEOUT_S, 0))
         self._socket = ours
         self._sending = threading.Lock()
 
@@ -47,9 +51,17 @@ class EngineChild:
         self.send_packed(codec.pack(order))
 
     def send_packed(self, data: bytes) -> None:
-        """Likewise, what `codec.pack` has made of an order."""
-        with self._sending, contextlib.suppress(OSError):
-            self._socket.sendall(data)
+        """Likewise, what `codec.pack` has made of an order.
+
+        A child that takes nothing for ten seconds, as one that was halted, is ended: the caller holds locks meanwhile.
+        """
+        with self._sending:
+            try:
+                self._socket.sendall(data)
+            except BlockingIOError:  # a part may have gone: what follows would have no meaning
+                self.kill()
+            except OSError:
+                pass  # it is dead
 
     def reports(self) -> Iterator[Report]:
         """What it says, until it ends."""
@@ -66,7 +78,7 @@ class EngineChild:
         self._process.kill()
 
     def wait(self) -> "Death":
-        """Wait until it is gone, and free what belongs to it here."""
+        """Wait until it is gone, and free what belongs to it here. To be called once."""
         code = self._process.wait()
         entered = self._record.read()
         self._record.close()
@@ -81,4 +93,11 @@ class Death:
     def __init__(self, pid: int, code: int, entered: set[str]) -> None:
         self.pid = pid
         self.entered = entered
-        self.reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        self.reason = _signal_name(-code) if code < 0 else f"exit code {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time ones have none
+        return f"signal {number}"

@@ -44,6 +44,8 @@ from qcn_agent.errors import EngineDiedError, EngineError, QcnError, Quarantined
 logger = logging.getLogger(__name__)
 
 _RESTART_WAIT_S = 10.0  # a question blocks its thread, which may be the event loop's, no longer than that
+_ANSWER_S = 30.0  # of the process, to a question; it is at a few of them for milliseconds
+_STATUS_S = 2.0
 _CLOSE_S = 60.0  # the sessions are being saved
 
 
@@ -116,8 +118,11 @@ class EngineKeeper:
             if self._is_up:
                 self._post(DropSession(name))
 
-    def ask(self, question: Callable[[int], Question]) -> Answer:
-        """The answer to `question(number)`; blocking. Waits ten seconds for a restart, then raises EngineDiedError."""
+    def ask(self, question: Callable[[int], Question], timeout_s: float = _ANSWER_S) -> Answer:
+        """The answer to `question(number)`; blocking. Waits ten seconds for a restart, then raises EngineDiedError.
+
+        EngineError when a process that lives does not answer in time: it was halted, or hangs.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._is_up or self._end, _RESTART_WAIT_S)
             self._raise_end()
@@ -128,19 +133,25 @@ class EngineKeeper:
             answer = self._questions[number] = Future()
             if self._child is not None:
                 self._child.send_packed(packed)
-        return answer.result()
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError as error:
+            with self._changed:
+                self._questions.pop(number, None)
+            raise EngineError("the engine process does not answer", hint=f"qcn-agent stop; {_LOG}") from error
 
     def status(self, question: Callable[[int], Question]) -> EngineStatus:
-        """The status as it is now, or as it was last known while no process answers."""
+        """The status as it is now, or as it was last known while no process answers within two seconds."""
         with self._changed:
             can_answer = self._is_up
         if can_answer:
             try:
-                answer = self.ask(question)
+                answer = self.ask(question, _STATUS_S)
                 self._status = answer.value if isinstance(answer, Status) else self._status
             except EngineError:
-                logger.info("the engine process ended when it was asked for its status")
-        return dataclasses.replace(self._status, isolation="process", num_restarts=self.num_restarts)
+                logger.info("the engine process did not tell its status")
+        fault = str(self._end or "")
+        return dataclasses.replace(self._status, isolation="process", num_restarts=self.num_restarts, fault=fault)
 
     def close(self, *, at_once: bool = False) -> None:
         """End the process, in order unless `at_once` or while it still loads. Blocks until it is gone."""
@@ -162,10 +173,12 @@ class EngineKeeper:
                 pass
         except Exception as error:  # the border of the thread: nobody may wait for ever
             logger.exception("the keeper of the engine process failed in an unexpected way")
-            if self._child is not None:
-                self._child.kill()
-                self._child.wait()
-            self._give_up(EngineError(f"internal error: {error!r}", hint="please report this"))
+            try:
+                if self._child is not None:
+                    self._child.kill()
+                    self._child.wait()
+            finally:
+                self._give_up(EngineError(f"internal error: {error!r}", hint="please report this"))
 
     def _live_once(self) -> bool:
         """One life of a process. Whether there is to be another."""
@@ -198,7 +211,12 @@ class EngineKeeper:
             if not self._was_up:
                 self.news.put(report)
         else:
-            self._questions.pop(report.number).set_result(report)
+            self._answer(report)
+
+    def _answer(self, report: Answer) -> None:
+        question = self._questions.pop(report.number, None)
+        if question is not None:  # else it was waited for too long
+            question.set_result(report)
 
     def _come_up(self, loaded: Loaded) -> None:
         """The process can work: it gets what has waited, in the order of arrival."""
@@ -213,8 +231,9 @@ class EngineKeeper:
             self.news.put(loaded)
 
     def _fail(self, number: int, error: QcnError) -> None:
-        if number in self._questions:
-            self._questions.pop(number).set_exception(error)
+        question = self._questions.pop(number, None)
+        if question is not None:
+            question.set_exception(error)
         elif number:
             self._end_call(number, error)
         else:

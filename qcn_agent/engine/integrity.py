@@ -1,26 +1,45 @@
 """Whether the books of the cache balance. Run when idle, and after each step of the property tests."""
 
+from collections.abc import Callable
+
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.prefix_tree import Node
 from qcn_agent.engine.residency import Branch, Residency
 from qcn_agent.errors import EngineError
 
+_NODES_AT_A_TIME = 256  # some 0.2 ms
 
-def check_integrity(kept: Residency, backend: Backend) -> None:
-    """Raise EngineError when the books do not balance. Looks at every node."""
+
+def check_integrity(kept: Residency, backend: Backend, is_interrupted: Callable[[], bool] = lambda: False) -> bool:
+    """Raise EngineError when the books do not balance. Looks at every node.
+
+    `is_interrupted` is asked now and then whether somebody waits; then the rest is left out, and the result is False.
+    """
     ids = [*kept.branches, *kept.parks, *kept.free]
     _require(sorted(ids) == list(range(kept.num_ids)), f"sequence ids are lost or shared: {sorted(ids)}")
     for branch in kept.branches.values():
         _check_branch(branch, backend)
-    nodes = list(kept.tree.nodes())
-    _require(len(nodes) == kept.tree.num_nodes, "nodes are miscounted")
-    for node in nodes:
+    num_nodes, stored = 0, set[Node]()
+    for node in kept.tree.nodes():
+        if num_nodes % _NODES_AT_A_TIME == 0 and is_interrupted():
+            return False
+        num_nodes += 1
         _check_node(node, kept)
-    stored = {node for node in nodes if node.kv is not None or node.state is not None}
+        if node.kv is not None or node.state is not None:
+            stored.add(node)
+    _require(num_nodes == kept.tree.num_nodes, "nodes are miscounted")
+    _check_copies(stored, kept)
+    return True
+
+
+def _check_copies(stored: set[Node], kept: Residency) -> None:
     _require(stored == kept.stored, "copies are unaccounted for")
+    _require({node for node in stored if node.state is not None} == kept.with_state, "states are unaccounted for")
     blobs = {blob for node in stored for blob in (node.kv, node.state) if blob is not None and blob.data is not None}
     num_bytes = sum(blob.num_bytes for blob in blobs)
     _require(num_bytes == kept.tiers.arena.num_bytes, "host bytes do not add up")
+    unwritten = {blob for blob in blobs if blob.identity is not None and blob.file is None}
+    _require(unwritten == kept.tiers.unwritten, "what is still to be written is not known")
 
 
 def _check_branch(branch: Branch, backend: Backend) -> None:
@@ -38,9 +57,16 @@ def _check_node(node: Node, kept: Residency) -> None:
     _require(is_linked, f"{what} hangs loose")
     is_owned = node.projects <= parent.projects if parent is not None and parent.parent is not None else True
     _require(is_owned, f"somebody who came through {what} did not come through what leads to it")
+    is_whole = node.kv is not None or not _has_copies(node) or kept.has_gaps
+    _require(is_whole, f"the KV of {what} has no copy, but something below has")
     _require(bool(node.holders) or node.kv is not None, f"nobody has the KV of {what}")
     _require(node.park is None or kept.parks.get(node.park) is node, f"the park of {what} is not known")
     _require(node.holders | node.live <= kept.branches.keys() | kept.parks.keys(), f"a holder of {what} is gone")
+
+
+def _has_copies(node: Node) -> bool:
+    """Of its state, or of anything below."""
+    return node.state is not None or any(child.kv is not None for child in node.children.values())
 
 
 def _require(condition: bool, otherwise: str) -> None:

@@ -24,6 +24,7 @@ from qcn_agent.errors import ConfigError, EngineError, ModelError
 
 _KV_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 _MIN_OUTPUTS = 16
+_MIN_CONTEXT = 16  # tokens; measuring alone takes nine
 
 
 def num_sequences(config: ModelConfig) -> int:
@@ -237,6 +238,10 @@ def _create_context(model: LlamaModel, config: ModelConfig) -> Any:
         raise ConfigError(f"model.kv_type {config.kv_type} needs model.flash_attention")
     params = api.llama_context_default_params()
     params.n_ctx = context_length(config, model.n_ctx_train)
+    if params.n_ctx < _MIN_CONTEXT:
+        raise ConfigError(
+            f"a context of {params.n_ctx} tokens is of no use", hint=f"model.n_ctx: {_MIN_CONTEXT} or more"
+        )
     params.n_batch = params.n_ubatch = min(config.n_ubatch, params.n_ctx)
     params.n_seq_max, params.n_outputs_max = num_sequences(config), _num_outputs(config)
     params.n_threads = params.n_threads_batch = num_threads(config, model.num_bytes)

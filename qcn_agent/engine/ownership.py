@@ -5,6 +5,7 @@
 Without a tag it is nobody's. The names, not the contents, say it, so that a file can change hands by a rename.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,15 +26,19 @@ def owners_of(name: str) -> frozenset[str]:
     return frozenset("" if tag == _ANYBODY else tag for tag in name.split(".")[1:]) or frozenset({""})
 
 
+def as_said(owners: Iterable[str]) -> frozenset[str]:
+    """The owners that the name of a file says when these are its owners."""
+    return owners_of(owned_name("", owners))
+
+
 def forget_files(folder: Path, project: str | None = None) -> int:
     """Delete what is only of `project` (None: all files) below `folder`, which no daemon uses; how many files.
 
-    What it shares with others stays and is theirs. What a writer left behind goes in any case.
+    What it shares with others stays and is theirs. What a writer left behind goes in any case. Raises OSError when
+    something can't be looked into or deleted.
     """
     num_forgotten = 0
-    for file in list(folder.rglob("*")):
-        if file.is_dir() and not file.is_symlink():
-            continue
+    for file in _files_below(folder):
         owners = owners_of(file.name)
         if project is None or owners == {project} or is_temporary(file):
             file.unlink(missing_ok=True)
@@ -41,3 +46,16 @@ def forget_files(folder: Path, project: str | None = None) -> int:
         elif project in owners:
             file.rename(file.with_name(owned_name(file.name, owners - {project})))
     return num_forgotten
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All that are no folders; no link is followed."""
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder, onerror=_raise) if os.path.lexists(folder) else ():
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        found += [Path(parent, name) for name in (*files, *links)]
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -17,6 +17,7 @@ from pathlib import Path
 from qcn_agent.engine.adoption import adopt
 from qcn_agent.engine.arena import Blob
 from qcn_agent.engine.disk_store import DiskStore
+from qcn_agent.engine.ownership import as_said
 from qcn_agent.engine.prefix_tree import Node
 from qcn_agent.engine.residency import Residency
 
@@ -43,6 +44,15 @@ class Persistence:
         self._job: _Job | None = None
         self.also: set[Node] = set()
         adopt(kept, store)
+        self._trim()
+
+    def _trim(self) -> None:
+        """The budget may have been lowered since: what is worth least goes, whether anything is written or not."""
+        while self._store.num_bytes > self._store.max_bytes:
+            victim = self._kept.least_useful_copy(self._is_on_disk)
+            if victim is None:
+                return
+            self._kept.forget_copies(victim)
 
     @property
     def pending_bytes(self) -> int:
@@ -60,13 +70,16 @@ class Persistence:
 
     def _lost_part(self, leaf: Node) -> list[Node]:
         """Nodes on the path of `leaf` beyond the last one that could be gone on from after a restart."""
-        path = leaf.path()
-        num_on_disk = next((n for n, node in enumerate(path) if not (node.kv and node.kv.file)), len(path))
-        restorable = num_on_disk
-        if self._kept.needs_states:
-            has_state = [bool(node.state and node.state.file) for node in path[:num_on_disk]]
-            restorable = max((n + 1 for n, has in enumerate(has_state) if has), default=0)
-        return path[restorable:]
+        lost, node = [], leaf
+        while node.parent is not None and not self._is_written(node.state if self._kept.needs_states else node.kv):
+            lost.append(node)
+            node = node.parent
+        return lost
+
+    @staticmethod
+    def _is_written(blob: Blob | None) -> bool:
+        """Then so is the KV before it: see the order in `_unwritten`."""
+        return blob is not None and blob.file is not None
 
     def tick(self) -> bool:
         """Do one piece of work. False when everything worth it is written, or the disk takes no more."""
@@ -111,10 +124,9 @@ class Persistence:
         leaves = {*tails, *self._anchors(), *self.also}
         wanted = sorted(leaves, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
         num_bytes, spent, affordable = 0, Counter[frozenset[str]](), list[Node]()
-        held = self._held()
         for node in wanted if not self._store.is_broken else ():
-            needed, owners = self._kept.tiers.size_of(node.end, with_state=True), frozenset(node.projects)
-            if num_bytes + needed <= self._store.max_bytes and spent[owners] + needed <= self._limit(owners, held):
+            needed, owners = self._kept.tiers.size_of(node.end, with_state=True), as_said(node.projects)
+            if num_bytes + needed <= self._store.max_bytes and spent[owners] + needed <= self._limit(owners):
                 num_bytes += needed
                 spent[owners] += needed
                 affordable.append(node)
@@ -122,44 +134,40 @@ class Persistence:
 
     def _unwritten(self, wanted: list[Node]) -> Blob | None:
         """A blob to write next: KV before the states that need it. Makes room on disk at the expense of others."""
-        if self._store.is_broken:
+        waiting = self._kept.tiers.unwritten
+        if self._store.is_broken or not waiting:
             return None
+        needed = {blob for leaf in wanted for node in self._lost_part(leaf) for blob in (leaf.state, node.kv)}
+
+        def order(blob: Blob) -> tuple[bool, bool, int]:
+            return blob not in needed, blob.num_tokens == 0, blob.start
+
         first: dict[frozenset[str], Blob] = {}  # of each project: one without room is not in the way of the others
-        waiting = [blob for blob in self._blobs() if blob.data is not None and blob.file is None]
-        needed = {blob for leaf in wanted for blob in (leaf.state, *(node.kv for node in leaf.path()))}
-        for blob in sorted(waiting, key=lambda blob: (blob not in needed, blob.num_tokens == 0, blob.start)):
-            if blob.num_bytes <= self._store.max_bytes:
-                first.setdefault(frozenset(blob.owners), blob)
-        return next((blob for blob in first.values() if self._make_room(blob, wanted)), None)
+        for blob in waiting:
+            owners = frozenset(blob.owners)
+            if blob.num_bytes <= self._store.max_bytes and (owners not in first or order(blob) < order(first[owners])):
+                first[owners] = blob
+        return next((blob for blob in sorted(first.values(), key=order) if self._make_room(blob, wanted)), None)
 
     def _make_room(self, blob: Blob, wanted: list[Node]) -> bool:
         """Whether there is room on disk for a blob. A project that has its share makes it among its own files."""
         while not self._store.has_room(blob.num_bytes):
-            owners, held = frozenset(blob.owners), self._held()
-            has_share = held[owners] + blob.num_bytes > self._limit(owners, held)
-            victims = (node for node in self._kept.stored if not has_share or node.projects == owners)
-            useless = {node for node in victims if self._is_on_disk(node) and node not in wanted}
-            victim = self._kept.least_useful_copy(useless.__contains__)
+            owners = as_said(blob.owners)
+            has_share = self._store.bytes_of[owners] + blob.num_bytes > self._limit(owners)
+
+            def is_useless(node: Node, only: frozenset[str] | None = owners if has_share else None) -> bool:
+                is_theirs = only is None or as_said(node.projects) == only
+                return self._is_on_disk(node) and node not in wanted and is_theirs
+
+            victim = self._kept.least_useful_copy(is_useless)
             if victim is None:
                 return False
             self._kept.forget_copies(victim)
         return True
 
-    def _blobs(self) -> set[Blob]:
-        """All copies outside the device."""
-        return {blob for node in self._kept.stored for blob in (node.kv, node.state) if blob is not None}
-
-    def _held(self) -> Counter[frozenset[str]]:
-        """Bytes on disk by who owns them."""
-        held = Counter[frozenset[str]]()
-        for blob in self._blobs():
-            if blob.file is not None:
-                held[frozenset(blob.owners)] += blob.num_bytes
-        return held
-
-    def _limit(self, owners: frozenset[str], held: Counter[frozenset[str]]) -> int:
+    def _limit(self, owners: frozenset[str]) -> int:
         """Bytes on disk that may have these owners: all, or a share while others have files."""
-        return int(self._store.max_bytes * (_MAX_SHARE if held.keys() - {owners} else 1.0))
+        return int(self._store.max_bytes * (_MAX_SHARE if self._store.bytes_of.keys() - {owners} else 1.0))
 
     def _is_on_disk(self, node: Node) -> bool:
         """Whether forgetting the copies of `node` makes room on disk."""
@@ -181,6 +189,7 @@ class Persistence:
         if file is None:
             return False
         self._store.note(job.blob, file)
+        self._kept.tiers.unwritten.discard(job.blob)
         if not job.blob.num_users:  # given up meanwhile
             self._store.remove(job.blob)
         elif not self._kept.tiers.arena.has_room(self._kept.tiers.arena.max_bytes // 2):

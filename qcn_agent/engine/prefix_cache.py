@@ -1,9 +1,10 @@
 """A cache of token paths: where a prompt can go on from, and what of it is kept for the next one."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
-from qcn_agent.engine.backend import Backend, BlobLostError, DecodeError, NoBranchError, NoRoomError
+from qcn_agent.engine.backend import Backend, BlobLostError, DecodeError, NoBranchError, NoCellsError, NoRoomError
 from qcn_agent.engine.generator import FloatArray, IntArray
 from qcn_agent.engine.integrity import check_integrity
 from qcn_agent.engine.ledger import Ledger
@@ -40,7 +41,7 @@ class PrefixCache:
         """
         self.kept.clock += 1
         while True:
-            node, num_known = self._best(prompt)
+            node, num_known = self._best(prompt, name)
             try:
                 branch = self._continue(node, name) or self._rewind(node, name, short_tail) or self._start(node, name)
             except BlobLostError as error:
@@ -50,11 +51,16 @@ class PrefixCache:
             if branch is not None:
                 branch.name, branch.is_running, branch.last_used = name, True, self.kept.clock
                 branch.project = project
-                for ancestor in node.path():
-                    ancestor.sessions.add(name)
-                    self.kept.tiers.own(ancestor, project, branch.seq_id)
-                node.last_used = self.kept.clock
+                self._came_through(node, branch)
                 return branch, num_known
+
+    def _came_through(self, node: Node, branch: Branch) -> None:
+        """Whoever came through a node came through all above it."""
+        node.last_used = self.kept.clock
+        while node.parent is not None and not (branch.name in node.sessions and branch.project in node.projects):
+            node.sessions.add(branch.name)
+            self.kept.tiers.own(node, branch.project, branch.seq_id)
+            node = node.parent
 
     def commit(self, branch: Branch) -> Node:
         """Tell the tree what the branch has decoded."""
@@ -160,22 +166,31 @@ class PrefixCache:
         for branch in self.kept.stale():
             self.kept.drop_branch(branch)
 
-    def check_integrity(self) -> None:
-        """Raise EngineError when the books do not balance. Looks at every node."""
-        check_integrity(self.kept, self._backend)
+    def check_integrity(self, is_interrupted: Callable[[], bool] = lambda: False) -> bool:
+        """See `integrity.check_integrity`."""
+        return check_integrity(self.kept, self._backend, is_interrupted)
 
-    def _best(self, prompt: IntArray) -> tuple[Node, int]:
+    def _best(self, prompt: IntArray, name: str) -> tuple[Node, int]:
         """The deepest node to go on from, and how many tokens of the prompt are known."""
-        match = self.kept.tree.match(prompt)
-        if match.num_tokens == len(prompt) and (match.is_partial or match.nodes[-1].logits is None):
-            match = self.kept.tree.match(prompt[:-1])
-        nodes = match.nodes[:-1] if match.is_partial else match.nodes
-        if not self._backend.needs_snapshots:
-            if match.is_partial:
-                nodes = [*nodes, self.kept.tree.split(match.nodes[-1], match.num_tokens)]
-                self.kept.note_stored(nodes[-1])
-            return (nodes[-1] if nodes else self.kept.tree.root), match.num_tokens
-        return next((node for node in reversed(nodes) if node.has_state), self.kept.tree.root), match.num_tokens
+        tree, near = self.kept.tree, self._near(name)
+        match = tree.match(prompt, *near)
+        if match.num_tokens == len(prompt) and (match.is_partial or match.node.logits is None):
+            match = tree.match(prompt[:-1], *near)
+        node = match.node
+        if match.is_partial and self._backend.needs_snapshots:
+            node = node.parent or tree.root
+        elif match.is_partial:
+            node = tree.split(node, match.num_tokens)
+            self.kept.note_stored(node)
+        while self._backend.needs_snapshots and node.parent is not None and not node.has_state:
+            node = node.parent
+        return node, match.num_tokens
+
+    def _near(self, name: str) -> tuple[Node, IntArray] | tuple[()]:
+        """Where the session was last, and the tokens up to there."""
+        own = (branch for branch in self.kept.branches.values() if branch.name == name)
+        branch = max(own, key=lambda branch: branch.last_used, default=None)
+        return () if branch is None else (branch.node, branch.ledger.tokens)
 
     def _continue(self, node: Node, name: str) -> Branch | None:
         """An idle branch that ends here and may move on: the session's own, or one whose state is kept elsewhere."""
@@ -230,7 +245,7 @@ class PrefixCache:
                     self._backend.drop(seq_id)
                     if not self.make_room():
                         if any(branch.is_running for branch in self.kept.branches.values()):
-                            raise NoBranchError("running generations fill the KV cache") from error
+                            raise NoCellsError("running generations fill the KV cache") from error
                         self.kept.forget_states(node)
                         raise BlobLostError("no room to read it back") from error
                     if node.parent is None and node is not self.kept.tree.root:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WIDTH = 4  # bytes of a token
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """Tokens [start, end) of a path. `ends` marks the tokens after which a decode call ended.
 
@@ -101,15 +101,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Match:
-    """`nodes` lie on the prompt, the last one perhaps in part; the first `num_tokens` tokens are known."""
+    """The path of `node` lies on the prompt, its own stretch perhaps in part; `num_tokens` tokens are known."""
 
-    nodes: list[Node]
+    node: Node
     num_tokens: int
 
     @property
     def is_partial(self) -> bool:
         """Whether the last node is matched in part only."""
-        return bool(self.nodes) and self.nodes[-1].end > self.num_tokens
+        return self.node.end > self.num_tokens
 
 
 class PrefixTree:
@@ -119,16 +119,24 @@ class PrefixTree:
         self.root = Node(0, b"", b"", None)
         self.num_nodes = 0
 
-    def match(self, prompt: IntArray) -> Match:
-        """The longest known path that begins `prompt`."""
-        data = np.ascontiguousarray(prompt, np.int32).tobytes()
-        return self._walk(self.root, data)
+    def match(self, prompt: IntArray, near: Node | None = None, near_tokens: IntArray | None = None) -> Match:
+        """The longest known path that begins `prompt`.
+
+        Where that is likely, `near` may be given with the tokens of its path: what the prompt shares with them is
+        compared at once instead of node by node.
+        """
+        node = near or self.root
+        if near_tokens is not None:
+            num_shared = _shared(near_tokens[: node.end], prompt)
+            while node.end > num_shared and node.parent is not None:
+                node = node.parent
+        return self._walk(node, np.ascontiguousarray(prompt[node.end :], np.int32).tobytes())
 
     def extend(self, node: Node, tokens: IntArray, ends: bytes) -> Node:
         """The node whose path is that of `node` and `tokens`. Known stretches are shared, split where paths part."""
         data = np.ascontiguousarray(tokens, np.int32).tobytes()
         match = self._walk(node, data)
-        last = match.nodes[-1] if match.nodes else node
+        last = match.node
         if match.is_partial:
             last = self.split(last, match.num_tokens)
         known = last.end - node.end
@@ -177,15 +185,14 @@ class PrefixTree:
         return node
 
     def _walk(self, node: Node, data: bytes) -> Match:
-        nodes: list[Node] = []
-        begin, base = 0, node.end
+        """As far below `node` as `data`, the tokens after it, leads."""
+        begin = 0
         while child := node.children.get(data[begin : begin + _WIDTH]):
-            nodes.append(child)
             end = begin + len(child.data)
             if data[begin:end] != child.data:
-                return Match(nodes, base + begin // _WIDTH + _shared(child.data, data[begin:end]))
+                return Match(child, node.end + _shared(child.tokens, np.frombuffer(data[begin:end], np.int32)))
             node, begin = child, end
-        return Match(nodes, base + begin // _WIDTH)
+        return Match(node, node.end)
 
 
 def path_hash() -> hashlib.blake2b:
@@ -197,8 +204,9 @@ def _key(data: bytes) -> bytes:
     return data[:_WIDTH]
 
 
-def _shared(a: bytes, b: bytes) -> int:
-    """How many tokens two stretches that differ, or differ in length, have in common."""
+def _shared(a: IntArray, b: IntArray) -> int:
+    """How many tokens two stretches have in common at their beginning."""
     n = min(len(a), len(b))
-    different = np.flatnonzero(np.frombuffer(a[:n], np.int32) != np.frombuffer(b[:n], np.int32))
-    return int(different[0]) if len(different) else n // _WIDTH
+    differs = a[:n] != b[:n]
+    first = int(differs.argmax()) if n else 0
+    return first if n and differs[first] else n

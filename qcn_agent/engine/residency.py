@@ -5,11 +5,14 @@ A *park* is a sequence id that holds one recurrent state and no KV of its own. B
 
 - each node's KV is held by a branch or has a copy outside the device, and so is that of all its ancestors;
 - a node without children is held by a branch, or has something worth keeping (a state; for pure attention its KV);
-- a branch that runs holds nodes but offers no state: its tail moves.
+- a branch that runs holds nodes but offers no state: its tail moves;
+- what has a copy of anything has copies of all KV above, unless some of it could not be read (`has_gaps`). So nobody
+  need walk the whole path of a node to see whether its state would survive.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import FloatArray
@@ -45,8 +48,7 @@ class Branch:
     project: str = ""  # whose conversation it is
 
 
-@dataclass(frozen=True)
-class Holding:
+class Holding(NamedTuple):
     """A sequence id that could be given up: a branch, or the park of a node."""
 
     node: Node
@@ -65,6 +67,8 @@ class Residency:
         self.parks: dict[int, Node] = {}
         self.free = list(range(num_ids))[::-1]
         self.stored: set[Node] = set()  # nodes with a copy outside the device
+        self.with_state: set[Node] = set()  # those of them with one of the state
+        self.has_gaps = False  # copies of KV were lost: what lies below may have copies of its own all the same
         self.clock = 0
         self.num_calls = 0  # of the model
         self._with_logits: list[Node] = []  # oldest first
@@ -93,14 +97,18 @@ class Residency:
     def _loss(self, node: Node) -> int:
         """Tokens to evaluate again if the state of `node` were gone."""
         above = node.parent
-        while above is not None and above.parent is not None and not above.has_state:
+        while above is not None and above.park is None and not above.live and above.state is None:
+            if above.parent is None:
+                break
             above = above.parent
         return node.end - (above.end if above else 0)
 
     def value(self, node: Node, *, is_kept: bool) -> float:
         """What the state of `node` saves, weighted by class and age. `is_kept`: on another tier as well."""
         weight = (_ANCHOR_WEIGHT if node.is_anchor else 1.0) * (_KEPT_WEIGHT if is_kept else 1.0)
-        loss = max(self._loss(node), _TAIL_TOKENS if node.live else 0)
+        loss = self._loss(node)
+        if node.live and loss < _TAIL_TOKENS:
+            loss = _TAIL_TOKENS
         return weight * loss / (1 + self.clock - node.last_used)
 
     def stale(self) -> list[Branch]:
@@ -132,7 +140,7 @@ class Residency:
         """Copy the state of `node`, which `src` holds, and all KV of its path that has no copy. False without room."""
         if src is None or not (node.live or self._loss(node) >= _MIN_SAVED_TOKENS):
             return False
-        missing = [ancestor for ancestor in node.path() if ancestor.kv is None]
+        missing = self._without_copy(node)
         num_tokens = sum(ancestor.end - ancestor.start for ancestor in missing)
         needed = self.tiers.size_of(num_tokens, with_state=node.state is None, num_stretches=len(missing))
         if not self.tiers.arena.has_room(needed) and not (may_displace and self._displace(needed, score, node)):
@@ -154,14 +162,13 @@ class Residency:
         copy can come back in the place of what displaced it, and this comes to an end.
         """
         score = self.value(node, is_kept=False) if may_displace else 0.0
-        for above in node.path():
-            if above.kv is None:
-                needed = self.tiers.size_of(above.end - above.start, with_state=False)
-                if not self._displace(needed, score, node, self._unsaved_value):
-                    return False
-                self.tiers.save_kv(above, min(above.holders))
-                self.note_stored(above)
-                return True
+        for above in self._without_copy(node):
+            needed = self.tiers.size_of(above.end - above.start, with_state=False)
+            if not self._displace(needed, score, node, self._unsaved_value):
+                return False
+            self.tiers.save_kv(above, min(above.holders))
+            self.note_stored(above)
+            return True
         source = self.source(node)
         if not self.needs_states or node.state is not None or source is None:
             return False
@@ -172,17 +179,20 @@ class Residency:
         return True
 
     def least_useful_copy(self, is_candidate: Callable[[Node], bool], value: NodeValue | None = None) -> Node | None:
-        """Of the nodes with copies outside the device, the one whose copies are worth least."""
-        return min(filter(is_candidate, self.stored), key=value or self._copy_value, default=None)
+        """Of the nodes with a copy of a state (pure attention: of KV), the one whose copies are worth least."""
+        nodes = self.with_state if self.needs_states else self.stored
+        return min(filter(is_candidate, nodes), key=value or self._copy_value, default=None)
 
     def _displace(self, num_bytes: int, score: float, keep: Node, value: NodeValue | None = None) -> bool:
         """Give up copies that are worth less than `score` until so many bytes are free."""
+        if self.tiers.arena.has_room(num_bytes):
+            return True
         kept, value = set(keep.path()), value or self._copy_value
         while not self.tiers.arena.has_room(num_bytes):
             node = self.least_useful_copy(lambda node: node not in kept and self._is_on_host(node), value)
             if node is None or value(node) >= score:
                 return False
-            self._give_up_memory(node)
+            self._give_up_memory(node, kept)
         return True
 
     def _unsaved_value(self, node: Node) -> float:
@@ -190,13 +200,13 @@ class Residency:
         blob = node.state if self.needs_states else node.kv
         return 0.0 if blob is not None and blob.file is not None else self.value(node, is_kept=False)
 
-    def _give_up_memory(self, node: Node) -> None:
-        """What is also on disk stays there; the rest of the copies goes."""
+    def _give_up_memory(self, node: Node, spare: Set[Node]) -> None:
+        """What is also on disk stays there; the rest of the copies goes, but for those of `spare`."""
         on_disk = [blob for blob in (node.state, *(above.kv for above in node.path())) if blob and blob.file]
         for blob in on_disk:
             self.tiers.arena.empty(blob)
         if (node.state if self.needs_states else node.kv) not in on_disk:
-            self.forget_copies(node)
+            self.forget_copies(node, spare)
 
     def _is_on_host(self, node: Node) -> bool:
         """Whether giving up the copy of this node frees bytes and takes nothing from those below."""
@@ -207,11 +217,11 @@ class Residency:
     def _copy_value(self, node: Node) -> float:
         return self.value(node, is_kept=self.source(node) is not None)
 
-    def forget_copies(self, node: Node) -> None:
-        """Give up the copies of this node's state and of KV that nothing needs any more."""
+    def forget_copies(self, node: Node, spare: Set[Node] = frozenset()) -> None:
+        """Give up the copies of this node's state and of KV that nothing needs any more, nor `spare` will."""
         self.tiers.forget_state(node)
-        above: Node | None = node
-        while above is not None and above.holders and above.state is None and not _has_copies_below(above):
+        above = node
+        while above.parent is not None and above not in spare and above.holders and not _is_needed(above):
             self.tiers.forget_kv(above)
             self.note_stored(above)
             above = above.parent
@@ -226,6 +236,7 @@ class Residency:
             if ancestor.kv is not None and ancestor.kv.is_lost:
                 self.tiers.forget_kv(ancestor)
                 self.note_stored(ancestor)
+                self.has_gaps = True
                 if not ancestor.holders:
                     self._remove_below(ancestor)
                     return
@@ -293,7 +304,7 @@ class Residency:
         self._drop_park(node)
         self.tiers.forget_state(node)
         self.tiers.forget_kv(node)
-        self.stored.discard(node)
+        self.note_stored(node)
         if node.parent is not None:
             self.tree.remove(node)
 
@@ -303,20 +314,29 @@ class Residency:
 
     def is_clean(self, node: Node) -> bool:
         """Whether a copy outside the device exists of all that `node` needs."""
-        if self.needs_states and node.state is None:
-            return False
-        return all(ancestor.kv is not None for ancestor in node.path())
+        if (node.state if self.needs_states else node.kv) is None:
+            return node is self.tree.root
+        return not self.has_gaps or not self._without_copy(node)
+
+    def _without_copy(self, node: Node) -> list[Node]:
+        """The nodes on the path of `node` whose KV has no copy, the upper ones first."""
+        if self.has_gaps:
+            return [above for above in node.path() if above.kv is None]
+        found, above = [], node
+        while above.parent is not None and above.kv is None:
+            found.append(above)
+            above = above.parent
+        return found[::-1]
 
     def note_stored(self, node: Node) -> None:
-        """Keep `stored` true after the copies of `node` changed."""
-        if node.kv is not None or node.state is not None:
-            self.stored.add(node)
-        else:
-            self.stored.discard(node)
+        """Keep `stored` and `with_state` true after the copies of `node` changed."""
+        (self.stored.discard if node.kv is None and node.state is None else self.stored.add)(node)
+        (self.with_state.discard if node.state is None else self.with_state.add)(node)
 
 
-def _has_copies_below(node: Node) -> bool:
-    return any(child.kv is not None or child.state is not None for child in node.children.values())
+def _is_needed(node: Node) -> bool:
+    """Whether a copy of something else is no use without one of this node's KV."""
+    return node.state is not None or any(child.kv is not None for child in node.children.values())
 
 
 def _score(holding: Holding) -> float:

@@ -1,9 +1,10 @@
 """Who waits and who has a branch of the cache: start, suspend, end. Engine thread only."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from qcn_agent.engine.backend import Backend, DecodeError, NoBranchError
+from qcn_agent.engine.backend import Backend, DecodeError, NoBranchError, NoCellsError
 from qcn_agent.engine.generator import EndReason, Priority
 from qcn_agent.engine.policy import Turn
 from qcn_agent.engine.residency import Branch
@@ -29,7 +30,7 @@ class Roster:
         self.running: list[Sequence] = []
         self._backend = backend
         self._sessions = sessions
-        self._metadata = metadata
+        self._resolve = functools.lru_cache(64)(functools.partial(resolve, metadata=metadata))  # most ask for the same
         self._stats = stats
         self._clock = clock
 
@@ -55,7 +56,7 @@ class Roster:
             begin = self._clock()
             prepared = self._prepare(sequence)
         except NoBranchError as error:
-            sequence.is_blocked = True
+            sequence.is_blocked, sequence.needs_room = True, isinstance(error, NoCellsError)
             if not self.running:  # nobody's end could unblock it
                 self.retire(sequence, error)
             return False
@@ -111,10 +112,12 @@ class Roster:
         sequence.finish(reason)
 
     def retire(self, sequence: Sequence, error: QcnError | None) -> None:
-        """End a generation without an answer."""
-        self._remove(sequence)
-        self._stats.requests.add(sequence, _ending(sequence, error))
-        sequence.abandon(error)
+        """End a generation without an answer, which its consumer hears of whatever else goes wrong."""
+        try:
+            self._remove(sequence)
+        finally:
+            self._stats.requests.add(sequence, _ending(sequence, error))
+            sequence.abandon(error)
 
     def snapshot_if_due(self, sequence: Sequence) -> None:
         """Keep the state where a later request is likely to branch off."""
@@ -126,13 +129,15 @@ class Roster:
 
     def _make_sampler(self, sequence: Sequence) -> None:
         if sequence.sampler is None:
-            settings = resolve(sequence.request.sampling, self._metadata)
+            settings = self._resolve(sequence.request.sampling)
             sequence.sampler = self._backend.sampler(settings, sequence.request.grammar)
             self._stats.num_requests += 1
 
     def _prepare(self, sequence: Sequence) -> Prepared:
         """A branch, if need be that of a less urgent generation. Raises NoBranchError."""
-        request = replace(sequence.request, prompt=sequence.path)
+        request = sequence.request
+        if sequence.path is not request.prompt:
+            request = replace(request, prompt=sequence.path)
         while True:
             try:
                 return self._sessions.prepare(request)

@@ -67,7 +67,7 @@ class Scheduler:
         self._completion_at = float("-inf")  # when the latest completion arrived
         self._urgent = AbortFlag()
         self._is_abortable = False  # the call under way polls it
-        self._upkeep = Upkeep(sessions, clock)
+        self._upkeep = Upkeep(sessions, clock, self._has_news)
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="qcn-engine", daemon=True)
@@ -111,6 +111,7 @@ class Scheduler:
         if not members:
             return False
         begin = self._clock()
+        self.stats.num_steps += 1  # now: whoever hears of an end in it may look at once
         drawn = self._run(members)
         self._account(members, begin)
         self._drawing.finish(drawn)
@@ -341,7 +342,6 @@ class Scheduler:
         """Who was served, who waited, who owes whom."""
         self._stepped_at = self._clock()
         seconds = self._stepped_at - begin
-        self.stats.num_steps += 1
         for sequence in members:
             sequence.served_at = self.stats.num_steps
         self._served = {sequence.turn for sequence in members}
@@ -355,8 +355,11 @@ class Scheduler:
     def _blame(self, error: EngineError) -> None:
         """After an unforeseen error end those that had part in the step, their sessions forgotten."""
         for sequence in self._members or self._roster.live:
-            self._roster.retire(sequence, error)
-            self._sessions.drop(sequence.request.session)
+            try:
+                self._roster.retire(sequence, error)
+                self._sessions.drop(sequence.request.session)
+            except Exception:  # the books may be what is wrong
+                logger.exception("the engine could not clean up after a failed request")
 
 
 def _is_completion(item: Sequence | str) -> bool:

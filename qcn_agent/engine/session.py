@@ -210,11 +210,11 @@ class SessionManager:
             persistence.flush(timeout_s)
             persistence.close()
 
-    def check_integrity(self) -> None:
-        """Raise EngineError when the books do not balance. Looks at every node."""
+    def check_integrity(self, is_interrupted: Callable[[], bool] = lambda: False) -> bool:
+        """Raise EngineError when the books do not balance. False when interrupted before the end."""
         if self._mark.is_set:
             raise EngineError("cache books: a mark was left behind")
-        self.cache.check_integrity()
+        return self.cache.check_integrity(is_interrupted)
 
     def _cuts(self, request: GenerationRequest, reused: int, num_known: int) -> tuple[int, ...]:
         """Where to snapshot: first and latest boundaries, where paths parted, a ladder, the end (for a retry)."""

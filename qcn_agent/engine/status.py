@@ -119,6 +119,7 @@ class EngineStatus:
     engine_pid: int  # the process that holds the model
     isolation: str = "off"
     num_restarts: int = 0  # of that process, after it had ended by itself
+    fault: str = ""  # why it is not started again; empty while it works
     contexts: tuple[ContextStatus, ...] = ()  # one for each (model, role); all other fields are the agent's
     completion_note: str = ""  # why completions have no model or context of their own although that was asked for
 

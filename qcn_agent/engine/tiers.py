@@ -23,6 +23,7 @@ class Tiers:
     def __init__(self, backend: Backend, arena: Arena, store: DiskStore | None, via: int) -> None:
         self.arena = arena
         self.store = store
+        self.unwritten: set[Blob] = set()  # copies that have no file yet, where there is a disk
         self._backend = backend
         self._via = via
         self._state_bytes = backend.info.state_bytes
@@ -43,6 +44,7 @@ class Tiers:
             if self.store is not None:
                 key = node.path_digest().hexdigest()
                 node.state.identity = Identity(node.end, node.end, key, key)
+                self.unwritten.add(node.state)
 
     def save_kv(self, node: Node, src: int) -> None:
         """Copy the KV of `node`, which `src` holds, to host memory."""
@@ -54,6 +56,7 @@ class Tiers:
             if self.store is not None and node.parent is not None:
                 before, after = (above.path_digest().hexdigest() for above in (node.parent, node))
                 node.kv.identity = Identity(node.start, node.end, before, after, node.data, node.ends)
+                self.unwritten.add(node.kv)
 
     def own(self, node: Node, project: str, src: int) -> None:
         """`project` came through `node`, whose KV `src` holds: what is on disk of it belongs to both from here on.
@@ -110,6 +113,7 @@ class Tiers:
 
     def _release(self, blob: Blob) -> None:
         if self.arena.release(blob) and self.store is not None:
+            self.unwritten.discard(blob)
             self.store.remove(blob)
 
     def _read(self, blob: Blob) -> Bytes:

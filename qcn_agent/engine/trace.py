@@ -7,6 +7,7 @@ too. Whoever has something to say appends a tuple to a queue; a thread of its ow
 import json
 import logging
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -30,14 +31,14 @@ _Span = tuple[int, str, float, float, Args]
 
 def begin(path: Path) -> None:
     """Make `path` an empty file that only its owner can read. Raises UsageError when that is not possible."""
+    descriptor = _open(path)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.fchmod(descriptor, 0o600)
     except OSError as error:
-        raise UsageError(f"can't write a trace to {path}: {error.strerror}", hint="name another file") from error
+        raise _refused(path, error.strerror) from error
+    finally:
+        os.close(descriptor)
 
 
 class TraceFile:
@@ -54,10 +55,7 @@ class TraceFile:
         self._counters: Counters = dict
         self._latest: Mapping[str, float] = {}
         self._stop = threading.Event()
-        try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise UsageError(f"can't write a trace to {path}: {error.strerror}", hint="name another file") from error
+        self._descriptor = _open(path)
         self._num_bytes = os.fstat(self._descriptor).st_size
         self._thread = threading.Thread(target=self._loop, name="qcn-trace", daemon=True)
         self._thread.start()
@@ -124,6 +122,23 @@ class TraceFile:
         self._num_bytes += len(data)
         while data:
             data = data[os.write(self._descriptor, data) :]
+
+
+def _open(path: Path) -> int:
+    """Open for appending. A plain file only: nobody waits for a pipe's reader, or changes the mode of /dev/null."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise _refused(path, error.strerror) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _refused(path, "it is no plain file")
+    return descriptor
+
+
+def _refused(path: Path, reason: str | None) -> UsageError:
+    return UsageError(f"can't write a trace to {path}: {reason}", hint="name another file")
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Runs trusted textbook code in this process, with limits on steps and time."""
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,8 @@ def limited(max_steps: int = MAX_STEPS, max_seconds: float = MAX_SECONDS) -> Ite
         raise OutOfStepsError
 
     old_trace, old_handler = sys.gettrace(), signal.signal(signal.SIGPROF, alarm)
+    collects = gc.isenabled()
+    gc.disable()  # the process may be large: its garbage is not this code's time, nor the place for our error
     try:
         signal.setitimer(signal.ITIMER_PROF, max_seconds)
         sys.settrace(trace)
@@ -68,6 +71,8 @@ def limited(max_steps: int = MAX_STEPS, max_seconds: float = MAX_SECONDS) -> Ite
         sys.settrace(old_trace)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, old_handler)
+        if collects:
+            gc.enable()
 
 
 def execute(code: str | CodeType, env: dict[str, Any]) -> None:

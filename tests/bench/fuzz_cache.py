@@ -27,8 +27,8 @@ def main() -> None:
             seconds = time.perf_counter() - started
             print(f"{num_states} states, {host_kib} KiB host, seed {seed}: {seconds:.0f} s, {dict(tally.operations)}")
             print(
-                f"  compared {tally.num_compared}, bitwise {tally.num_bitwise}, worst {tally.worst:.2e} sd; "
-                f"evaluated {tally.num_evaluated}, reused {tally.num_reused}"
+                f"  compared {tally.num_compared}, bitwise {tally.num_bitwise}, near ties {tally.num_near_ties}, "
+                f"worst {tally.worst:.2e} sd; evaluated {tally.num_evaluated}, reused {tally.num_reused}"
             )
 
 

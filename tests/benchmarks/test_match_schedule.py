@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.match_schedule import Clock
+from tests.bench.match_schedule import Clock, Desk, fill, measure
 
 
 class FakeTime:
@@ -30,21 +30,25 @@ def test_step_counts_what_the_backend_does_not() -> None:
         inner()
         now.pass_us(30)
 
-    def step() -> bool:
+    def step() -> None:
         clock.backend(outer)()
         now.pass_us(7)
-        return True
 
-    assert clock.step(step)()
+    assert clock.outside(step) == pytest.approx(7)
     assert clock.backend_us == pytest.approx(50)
-    assert clock.steps_us == pytest.approx([7])
 
 
-def test_idle_steps_are_not_counted() -> None:
-    """A step that found nothing to do."""
-    clock = Clock()
-    assert not clock.step(lambda: False)()
-    assert clock.steps_us == []
+def test_a_small_run_measures_every_part() -> None:
+    """All sessions are in the tree, each length has a row, and the books balance."""
+    desk = Desk(Clock())
+    names = fill(desk, num_sessions=20, num_nodes=300)
+    rows = measure(desk, names, [64, 128], repeats=2)
+    assert desk.manager.cache.kept.tree.num_nodes >= 300
+    assert set(names) < {name for node in desk.manager.cache.kept.tree.nodes() for name in node.sessions}
+    assert [row["length"] for row in rows] == [64, 128]
+    assert all(row[part] > 0 for row in rows for part in ("match", "first", "later", "back", "idle"))
+    desk.manager.check_integrity()
+    desk.close()
 
 
 def test_errors_pass_through() -> None:

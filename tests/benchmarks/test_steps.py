@@ -30,13 +30,12 @@ def test_report_without_overhead_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([[1024, 101.0, 50.0], [32768, 132.0, 90.0]], True),
-        ([[1024, 102.0, 50.0]], False),
-        ([[1024, 50.0, 102.0]], False),
+        ([{"length": 1024, "match": 101.0}, {"length": 32768, "match": 132.0}], True),
+        ([{"length": 1024, "match": 101.0}, {"length": 2048, "match": 103.0}], False),
     ],
 )
-def test_steps_within_the_bound(rows: list[list[float]], expected: bool) -> None:
-    """100 µs and a nanosecond a token, for the first step and the later ones."""
+def test_steps_within_the_bound(rows: list[dict[str, float]], expected: bool) -> None:
+    """100 µs and a nanosecond a token, at each length."""
     assert within(rows) is expected
 
 

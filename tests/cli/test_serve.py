@@ -1,8 +1,10 @@
 """`serve`: what a daemon is started with reaches it."""
 
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,3 +48,21 @@ def test_a_trace_that_can_t_be_written_ends_the_start(qcn: Run, tmp_path: Path) 
     result = qcn("serve", "--foreground", "--trace", str(tmp_path / "no" / "trace.json"))
     assert result.returncode == 2
     assert "can't write a trace" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_ends_the_daemon_in_order(number: signal.Signals) -> None:
+    """Also that of a terminal that is closed: what is kept is saved, and nothing is left for clients to find."""
+    process = subprocess.Popen([sys.executable, "-m", "qcn_agent", "serve", "--foreground"])
+    try:
+        end = time.monotonic() + 30
+        while endpoint.find() is None:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert endpoint.find() is None
+    assert not endpoint.socket_path().exists()

@@ -156,6 +156,21 @@ def stopped_at_the_end() -> Iterator[None]:
         client.wait_until_gone()
 
 
+def test_daemon_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs, or was halted: `stop` would not help, so the advice is its process id."""
+    monkeypatch.setattr(wire, "HELLO_TIMEOUT_S", 0.05)
+    lock = endpoint.take_lock()
+    assert lock is not None
+    with lock, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(str(endpoint.socket_path()))
+        silent.listen()
+        endpoint.new_token()
+        endpoint.publish(endpoint.Endpoint(4711, str(endpoint.socket_path()), __version__))
+        with pytest.raises(DaemonError, match="does not answer") as caught:
+            client.connect_to_running()
+    assert "kill 4711" in caught.value.hint
+
+
 def test_several_clients_after_a_kill_get_one_daemon(dead_daemon: None, stopped_at_the_end: None) -> None:
     """Three terminals at once, each with a daemon of its own to start: one daemon wins, and all are served by it."""
     pids: list[int] = []

@@ -1,6 +1,7 @@
 """The model in memory: loaded once, swapped when idle, refused when busy; and which words it gets."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import random
@@ -132,6 +133,24 @@ async def test_failed_load_stands_in_the_status(tmp_path: Path) -> None:
     assert failed["hint"]
     assert loaded["state"] == "loaded"
     assert host.status()["state"] == "none"
+
+
+@pytest.mark.parametrize("name", ["circle.gguf", "~no-such-user-here/model.gguf"])
+async def test_path_that_leads_nowhere_can_still_be_shown(tmp_path: Path, name: str) -> None:
+    """Links in a circle, the home of nobody: the load says that there is no file, and the status works."""
+    (tmp_path / "circle.gguf").symlink_to("circle.gguf")
+    path = str(tmp_path / name) if name.startswith("circle") else name
+    host = ModelHost(dataclasses.replace(CONFIG, path=path))
+    assert host.status()["path"].endswith(name)
+    with pytest.raises(ModelNotFoundError):
+        await host.load("", quiet)
+    assert host.status()["state"] == "failed"
+
+
+async def test_what_is_no_file_name_is_refused() -> None:
+    """A client may say anything."""
+    with pytest.raises(UsageError, match="is no file name"):
+        await ModelHost(CONFIG).load("a\0b", quiet)
 
 
 async def test_failed_load_leaves_the_host_usable(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from qcn_agent import __version__
 from qcn_agent.daemon import client, endpoint, wire
+from qcn_agent.errors import DaemonDiedError
 
 Start = Callable[..., Any]
 
@@ -77,6 +79,7 @@ def test_other_protocol_is_refused_with_both_versions(daemon: Start) -> None:
         b"Content-Length: 2\r\n\r\n[]",
         b"x" * 10_000,
         wire.encode({"jsonrpc": "2.0", "id": 1, "method": "qcn/status"}),
+        b"Content-Length: 4000\r\n\r\n" + b"[" * 4000,
     ],
 )
 def test_garbage_is_hung_up_on_and_the_daemon_lives(daemon: Start, first: bytes) -> None:
@@ -118,6 +121,37 @@ def open_way(path: Path) -> None:
         if folder == Path("/tmp"):
             break
         folder.chmod(0o755)
+
+
+def test_a_stop_hangs_up_in_order(daemon: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that stays connected is told by the end of the stream; nothing goes wrong in the daemon."""
+    running = daemon()
+    connection = client.connect_to_running()
+    assert connection is not None
+    connection._socket.settimeout(10)
+    with connection:
+        running.__exit__()
+        with pytest.raises(DaemonDiedError):
+            connection.request("qcn/status", {})
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_many_clients_at_once_wait_for_their_turn(daemon: Start) -> None:
+    """While the loop is at something else, hundreds can connect; none is told to come again."""
+    running, free, sockets = daemon(), threading.Event(), list[socket.socket]()
+    where = endpoint.find()
+    assert where is not None
+    running.call(lambda _: free.wait(30))
+    try:
+        for _ in range(300):
+            sockets.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sockets[-1].settimeout(10)
+            sockets[-1].connect(where.socket)
+    finally:
+        free.set()
+        for one in sockets:
+            one.close()
+    assert "params" in (say(hello()) or {})
 
 
 def test_client_reads_the_status(daemon: Start) -> None:

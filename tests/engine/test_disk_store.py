@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,31 @@ def test_a_truncated_file_is_not_found_again(store: DiskStore, size: int) -> Non
     blob.file.parent.mkdir(exist_ok=True)
     blob.file.write_bytes(data[:size])
     assert store.load() == []
+
+
+def test_what_other_settings_have_left_counts_at_the_start(tmp_path: Path) -> None:
+    """The budget is that of all models: the latest files of others stay beside ours, old ones go in any case."""
+    others = [_written(DiskStore(tmp_path, name, 10_000)).file for name in ("old", "earlier", "later")]
+    for file, age_s in zip(others, (40 * 86_400, 200, 100), strict=True):
+        assert file is not None
+        os.utime(file, (time.time() - age_s,) * 2)
+    _written(DiskStore(tmp_path, "model a", 10_000))
+    assert len(DiskStore(tmp_path, "model a", 10_000).load()) == 1
+    assert [file.exists() for file in others if file] == [False, True, True]
+    assert len(DiskStore(tmp_path, "model a", 3_000).load()) == 1
+    assert [file.parent.exists() for file in others if file] == [False, False, True]
+
+
+def test_only_folders_of_ours_are_swept(tmp_path: Path) -> None:
+    """Not a link, not a folder of another name, not a file that is just being written."""
+    away, link = tmp_path / "away", tmp_path / "kv" / ("a" * 32)
+    kept = [away / "x", tmp_path / "kv" / "notes" / "x", tmp_path / "kv" / ("b" * 32) / "x.tmp"]
+    for file in kept:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(5000))
+    link.symlink_to(away)
+    DiskStore(tmp_path / "kv", "model a", 10).load()
+    assert all(file.exists() for file in kept)
 
 
 @pytest.mark.parametrize("line", [b"", b"{}\n", b"[1]\n", b"null\n", b'{"magic": 1}\n', b"\xff\xfe\n", b"x" * 9000])

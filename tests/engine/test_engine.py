@@ -439,6 +439,25 @@ async def test_what_runs_at_the_end_is_read_at_the_next_start(
     assert {file.suffix for file in paths.kv_cache_dir().rglob("*") if file.is_file()} == {".p1"}
 
 
+async def test_without_host_memory_nothing_is_kept_on_disk_and_the_log_says_why(
+    model_path: Path,
+    config: ModelConfig,
+    finish: Finish,
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What goes there passes through it. Nothing is pending for ever either."""
+    loaded = Engine.load(dataclasses.replace(config, host_cache_mb=0), model_path)
+    try:
+        await finish(loaded.generate(request_for(random_tokens(150, 1))))
+        assert loaded.status().pending_spill_bytes == 0
+    finally:
+        loaded.close()
+    assert "model.host_cache_mb = 1 or more" in caplog.text
+    assert not paths.kv_cache_dir().exists()
+
+
 async def test_without_a_disk_cache_nothing_is_written(
     model_path: Path, config: ModelConfig, finish: Finish, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:

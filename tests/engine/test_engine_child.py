@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qcn_agent.config import ModelConfig, SchedulerConfig
+from qcn_agent.engine import engine_child
 from qcn_agent.engine.engine_child import EngineChild
 from qcn_agent.engine.engine_messages import AskStatus, Cancel, Close, Failed, Load, Loaded, Progress, Status, error_of
 from qcn_agent.engine.isolated_engine import ENGINE_PROCESS
@@ -93,3 +94,16 @@ def test_it_leaves_no_descriptor(start: Callable[[Path], EngineChild], model_pat
         list(child.reports())
         child.wait()
     assert len(list(folder.iterdir())) == before
+
+
+def test_a_child_that_takes_nothing_is_ended(
+    start: Callable[[Path], EngineChild], model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is halted and its socket full: whoever sends comes back all the same."""
+    monkeypatch.setattr(engine_child, "_SEND_TIMEOUT_S", 1)
+    child = start(model_path)
+    until_loaded(child)
+    os.kill(child.pid, signal.SIGSTOP)
+    child.send_packed(bytes(1 << 24))
+    child.send(Close())
+    assert child.wait().reason == "SIGKILL"

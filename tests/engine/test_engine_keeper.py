@@ -229,7 +229,9 @@ async def test_three_crashes_end_the_restarts(
     with pytest.raises(EngineError, match="three times within five minutes"):
         engine.vocabulary.encode([("x", False)])
     assert "qcn-agent stop" in caught.value.hint
-    assert engine.status().num_restarts == 2
+    status = engine.status()
+    assert status.num_restarts == 2
+    assert "three times within five minutes" in status.fault
     engine.close()
 
 
@@ -244,6 +246,26 @@ async def test_a_process_killed_at_rest_blames_nobody(
     status = await status_when(engine, lambda status: status.engine_pid != pid)
     await finish(engine.generate(request))
     assert status.num_restarts == 1
+
+
+async def test_a_signal_without_a_name_is_a_death_like_any_other(engine: IsolatedEngine) -> None:
+    """A real-time signal ends the process; the next one comes."""
+    os.kill(engine.status().engine_pid, signal.SIGRTMAX - 1)
+    status = await status_when(engine, lambda status: status.num_restarts == 1)
+    assert status.fault == ""
+
+
+async def test_a_process_that_is_halted_does_not_halt_us(engine: IsolatedEngine) -> None:
+    """The status is the latest known one meanwhile; an answer that comes too late harms nobody."""
+    known = engine.status()
+    os.kill(known.engine_pid, signal.SIGSTOP)
+    try:
+        halted = await asyncio.wait_for(asyncio.to_thread(engine.status), 10)
+    finally:
+        os.kill(known.engine_pid, signal.SIGCONT)
+    assert halted.engine_pid == known.engine_pid
+    assert engine.vocabulary.decode(engine.vocabulary.encode([("x", False)])) == "x"
+    assert engine.status().num_restarts == 0
 
 
 async def test_a_model_that_can_not_be_loaded_again_ends_the_engine(

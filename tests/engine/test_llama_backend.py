@@ -334,6 +334,13 @@ def test_a_quantised_cache_needs_flash_attention(make_backend: MakeBackend) -> N
         make_backend(kv_type="q8_0", flash_attention=False)
 
 
+def test_a_context_of_no_use_is_refused(make_backend: MakeBackend) -> None:
+    """By the name of its setting."""
+    with pytest.raises(ConfigError, match="a context of 7 tokens") as caught:
+        make_backend(n_ctx=7)
+    assert "model.n_ctx" in caught.value.hint
+
+
 def test_more_sequences_than_a_batch_has_tokens(make_backend: MakeBackend, random_tokens: RandomTokens) -> None:
     """The smallest chunk and the most sessions and snapshots together do not assert."""
     backend = make_backend(n_ubatch=16, max_states=192)

@@ -1,5 +1,6 @@
 """Whose a file is, and what of it is deleted when a project is forgotten."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,18 @@ def test_all_can_be_forgotten(tmp_path: Path) -> None:
     assert (outside / "file").exists()
     assert list(folder.iterdir()) == []
     assert forget_files(tmp_path / "nowhere") == 0
+
+
+def test_what_can_t_be_looked_into_is_not_called_forgotten(tmp_path: Path) -> None:
+    """Not "0 files" where nobody could look."""
+    (tmp_path / "kv").symlink_to("kv")
+    with pytest.raises(OSError, match="kv"):
+        forget_files(tmp_path / "kv")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root can look into everything")
+def test_a_closed_folder_is_not_called_forgotten(tmp_path: Path) -> None:
+    """Its files are still there."""
+    (tmp_path / "model").mkdir(mode=0)
+    with pytest.raises(PermissionError):
+        forget_files(tmp_path)

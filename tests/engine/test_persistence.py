@@ -83,6 +83,22 @@ def daemon(make_backend: MakeBackend, hybrid_model_path: Path, tmp_path: Path) -
     return Daemon(backend, tmp_path / "kv")
 
 
+def test_a_lowered_budget_holds_from_the_start(
+    make_backend: MakeBackend, hybrid_model_path: Path, tmp_path: Path, random_tokens: RandomTokens
+) -> None:
+    """Without a byte being written, and what is left is of use."""
+    backend = make_backend(hybrid_model_path, flash_attention=False, max_states=NUM_STATES)
+    full = Daemon(backend, tmp_path / "kv")
+    for seed in range(4):
+        full.read(f"s{seed}", random_tokens(150, seed), 40)
+    full.restart(saved=True)
+    budget = full.manager.num_disk_bytes // 2
+    small = Daemon(backend, tmp_path / "kv", disk_bytes=budget, host_bytes=0)
+    assert 0 < small.manager.num_disk_bytes <= budget
+    assert sum(file.stat().st_size for file in (tmp_path / "kv").rglob("*") if file.is_file()) <= 1.1 * budget
+    small.manager.check_integrity()
+
+
 def test_each_conversation_goes_on_after_a_restart(
     daemon: Daemon, random_tokens: RandomTokens, replay: Replay, hybrid_model_path: Path
 ) -> None:

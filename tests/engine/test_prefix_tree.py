@@ -37,7 +37,19 @@ def test_a_match_is_as_long_as_the_best_of_all_paths(paths: list[list[int]], pro
         _insert(tree, path)
     match = tree.match(_array(prompt))
     assert match.num_tokens == max(_common(path, prompt) for path in paths)
-    assert match.is_partial == bool(match.nodes and match.nodes[-1].end > match.num_tokens)
+    assert match.node.path_tokens().tolist()[: match.num_tokens] == prompt[: match.num_tokens]
+    assert match.node.start < match.num_tokens <= match.node.end or match.node is tree.root
+
+
+@given(PATHS, st.lists(st.integers(0, 2), max_size=15), st.integers(0, 11), st.lists(st.integers(0, 2), max_size=3))
+def test_it_does_not_matter_where_a_match_begins(
+    paths: list[list[int]], prompt: list[int], index: int, beyond: list[int]
+) -> None:
+    """From a node nearby, whose tokens and some more are given, it is the same as from the root."""
+    tree = PrefixTree()
+    near = [_insert(tree, path) for path in paths][index % len(paths)]
+    tokens = _array([*near.path_tokens().tolist(), *beyond])
+    assert tree.match(_array(prompt), near, tokens) == tree.match(_array(prompt))
 
 
 @given(PATHS)

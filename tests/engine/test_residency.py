@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from qcn_agent.engine.backend import NoBranchError
+from qcn_agent.engine.backend import NoCellsError
 from qcn_agent.engine.generator import GenerationRequest, IntArray, Priority
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.residency import Residency
@@ -127,7 +127,7 @@ def test_a_shortage_of_cells_is_waited_for_and_costs_nothing(
         cache.manager.extend([Step(running, other[begin : begin + 50])])
     more = np.concatenate([prompt, random_tokens(9, 3)])
     for _ in range(3):
-        with pytest.raises(NoBranchError):
+        with pytest.raises(NoCellsError):
             cache.manager.prepare(GenerationRequest("a", more, 1))
         cache.manager.check_integrity()
     cache.manager.release(running)

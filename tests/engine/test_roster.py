@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qcn_agent.engine.backend import DecodeError, NoBranchError, Run
+from qcn_agent.engine.backend import DecodeError, NoBranchError, NoCellsError, Run
 from qcn_agent.engine.generator import GenerationRequest, IntArray, PrefillProgress, Priority, SamplingParams
 from qcn_agent.engine.grammar import Grammar
 from qcn_agent.engine.llama_backend import LlamaBackend
@@ -94,6 +94,30 @@ def test_nobody_gives_way_to_an_equal(crowded: Desk, asks: Callable[..., Any]) -
     crowded.finish()
     assert all(recorder.finished for recorder in recorders)
     assert crowded.scheduler.stats.num_suspended == 0
+
+
+@pytest.mark.parametrize(("kind", "needs_room"), [(NoBranchError, False), (NoCellsError, True)])
+def test_who_lacks_cells_waits_for_more_than_a_completion_s_end(
+    crowded: Desk,
+    asks: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[NoBranchError],
+    needs_room: bool,
+) -> None:
+    """Its path is long: to try again at each end of something small would read it back in vain."""
+    crowded.submit(asks("a", max_new_tokens=3))
+    crowded.scheduler.step()
+
+    def none(_: GenerationRequest) -> Any:
+        raise kind("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crowded.sessions, "prepare", none)
+        waiting, recorder = crowded.submit(asks("b", max_new_tokens=1))
+        crowded.scheduler.step()
+    assert (waiting.is_blocked, waiting.needs_room) == (True, needs_room)
+    crowded.finish()
+    assert recorder.finished.reason == "length"
 
 
 def test_without_any_branch_a_request_fails(

@@ -249,10 +249,15 @@ def test_closing_ends_what_waits_and_refuses_more(
         desk.submit(request_for(random_tokens(20, 1)))
 
 
+@pytest.mark.parametrize("broken_parts", [("prepare",), ("extend", "release"), ("extend", "drop")])
 def test_an_unforeseen_error_fails_one_request_and_not_the_thread(
-    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens, monkeypatch: pytest.MonkeyPatch
+    desk: Desk,
+    request_for: RequestFor,
+    random_tokens: RandomTokens,
+    monkeypatch: pytest.MonkeyPatch,
+    broken_parts: tuple[str, ...],
 ) -> None:
-    """The border of the thread turns a bug into an EngineError, and the next request is served."""
+    """The border of the thread turns a bug into an EngineError, even where it can't clean up; the next is served."""
     done = threading.Event()
 
     class Last(Recorder):
@@ -264,7 +269,8 @@ def test_an_unforeseen_error_fails_one_request_and_not_the_thread(
         raise ZeroDivisionError("bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(desk.sessions, "prepare", broken)
+        for part in broken_parts:
+            patch.setattr(desk.sessions, part, broken)
         failing = Last()
         desk.scheduler.submit(Sequence(request_for(random_tokens(20, 1)), failing))
         desk.scheduler.start()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qcn_agent.config import SchedulerConfig
+from qcn_agent.engine import decoding
 from qcn_agent.engine.backend import Run
 from qcn_agent.engine.generator import (
     Finished,
@@ -37,6 +38,12 @@ ABORTABLE = SchedulerConfig(abort_ms=0.001)
 def desk(backend: LlamaBackend) -> Desk:
     """Over the embedded model, chunks of 64 tokens, which take 68 ms."""
     return Desk(backend)
+
+
+@pytest.fixture
+def one_call_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a test can act between two calls for the same answer."""
+    monkeypatch.setattr(decoding, "_MAX_CALLS", 1)
 
 
 @pytest.fixture
@@ -123,6 +130,7 @@ def test_a_flood_of_completions_leaves_the_agent_its_share(
     assert desk.scheduler.stats.max_completion_steps_waited <= 1
 
 
+@pytest.mark.usefixtures("one_call_a_step")
 def test_what_a_person_waits_for_goes_before_running_decodes(
     desk: Desk, agent: RequestFor, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:
@@ -135,6 +143,7 @@ def test_what_a_person_waits_for_goes_before_running_decodes(
     assert asked.finished.usage.steps_waited == 0
 
 
+@pytest.mark.usefixtures("one_call_a_step")
 def test_a_long_prefill_and_decodes_take_turns(
     desk: Desk, agent: RequestFor, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:
@@ -177,6 +186,7 @@ def test_background_work_runs_when_nothing_else_does(
     assert background.finished.usage.num_generated_tokens == 2
 
 
+@pytest.mark.usefixtures("one_call_a_step")
 @pytest.mark.parametrize("num_steps", [0, 1, 4])
 def test_a_newer_completion_ends_the_older_one(desk: Desk, completion: RequestFor, num_steps: int) -> None:
     """Queued, reading or answering: it ends silently at the next step, and not one call is made for it any more."""

@@ -18,7 +18,9 @@ from qcn_agent.errors import EngineError
 
 
 class Recorder(EventStream):
-    """Keeps events, and which of them were urgent."""
+    """Keeps events, and which of them were urgent. Its consumer is always ready for more."""
+
+    is_due = True
 
     def __init__(self) -> None:
         self.received: list[tuple[Event, bool]] = []

@@ -65,6 +65,18 @@ def test_a_file_that_can_t_be_written_is_said(tmp_path: Path) -> None:
             start(tmp_path / "no" / "trace.json")
 
 
+def test_only_a_plain_file_is_taken(tmp_path: Path) -> None:
+    """A device keeps its mode, which for root would change it for everybody; a pipe is not waited for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o644)
+    for path in (Path(os.devnull), pipe):
+        mode = path.stat().st_mode
+        for start in (trace.begin, TraceFile):
+            with pytest.raises(UsageError, match="can't write a trace"):
+                start(path)
+        assert path.stat().st_mode == mode
+
+
 def test_it_stops_at_its_greatest_size_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing follows the note, and the file is still whole."""
     path = tmp_path / "trace.json"

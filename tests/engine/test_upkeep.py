@@ -58,6 +58,19 @@ def test_the_books_are_checked_every_half_minute(manager: SessionManager) -> Non
         upkeep.rest()
 
 
+def test_a_check_gives_way_to_whoever_comes_and_is_made_up_for(manager: SessionManager) -> None:
+    """With many conversations it takes long; nobody waits for it, and the next rest begins it again."""
+    news = [True]
+    upkeep = Upkeep(manager, Clock(), lambda: news[0])
+    while upkeep.is_due:
+        upkeep.rest()
+    manager.cache.kept.tree.num_nodes += 1
+    upkeep.rest()
+    news[0] = False
+    with pytest.raises(EngineError, match="miscounted"):
+        upkeep.rest()
+
+
 def test_a_busy_day_is_saved_piece_by_piece(manager: SessionManager) -> None:
     """A piece at the first step, and one after each sixty-four, however many of them one look comprises."""
     upkeep = Upkeep(manager, Clock())

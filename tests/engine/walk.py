@@ -2,10 +2,14 @@
 
 The oracle is a replay: a second context that is emptied and makes the decode calls of the branch's ledger again. It
 also knows every path that was ever read, so nothing can be "reused" that never was.
+
+The expert router decides by comparing sums, so a near tie can fall either way with rounding: the logits of the random
+model then differ by 3e-3 of their standard deviation between replays themselves (seen: one call a token against any
+other size, once in 6,000 comparisons). Then the nearest of several replays counts; it may not happen often.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +30,7 @@ from qcn_agent.errors import ContextFullError
 LENGTHS = (1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 90)  # around the convolution's width and the call size
 MAX_PATH = 400
 TOLERANCE = 2e-3  # of the standard deviation of the logits; one wrong token gives 0.1 to 5
+MAX_NEAR_TIES = 0.01  # of all comparisons
 
 
 OPERATIONS = (
@@ -52,6 +57,7 @@ class Tally:
     operations: Counter[str] = field(default_factory=Counter)
     num_compared: int = 0
     num_bitwise: int = 0
+    num_near_ties: int = 0
     worst: float = 0.0
     num_evaluated: int = 0
     num_reused: int = 0
@@ -212,18 +218,22 @@ class Walk:
             self.manager.snapshot(branch, is_anchor=False, logits=self._backend.logits())
 
     def _compare(self, branch: Branch, got: FloatArray) -> None:
-        expected = self._replay(branch)
-        difference = float(np.abs(got - expected).max() / expected.std())
+        ledger = branch.ledger
+        difference = _difference(got, self._replay(ledger.tokens, ledger.splits))
         self.tally.num_compared += 1
         self.tally.num_bitwise += difference == 0
+        if difference >= TOLERANCE:
+            self.tally.num_near_ties += 1
+            steps = [range(size, len(ledger), size) for size in (1, 8, self._oracle.n_batch)]
+            difference = min(_difference(got, self._replay(ledger.tokens, [*step, len(ledger)])) for step in steps)
         self.tally.worst = max(self.tally.worst, difference)
         assert difference < TOLERANCE, f"logits differ by {difference:.4f} standard deviations"
 
-    def _replay(self, branch: Branch) -> FloatArray:
+    def _replay(self, tokens: IntArray, splits: Sequence[int]) -> FloatArray:
         self._oracle.drop(0)
         begin = 0
-        for end in branch.ledger.splits:
-            self._oracle.decode([Run(0, branch.ledger.tokens[begin:end], begin, True)])
+        for end in splits:
+            self._oracle.decode([Run(0, tokens[begin:end], begin, True)])
             begin = end
         return self._oracle.logits()
 
@@ -236,6 +246,11 @@ class Walk:
     def _tokens(self, count: int | None = None) -> IntArray:
         length = count or int(self._random.choice(LENGTHS))
         return self._random.integers(300, 4000, length).astype(np.int32)
+
+
+def _difference(got: FloatArray, expected: FloatArray) -> float:
+    """The largest one, in standard deviations of the logits."""
+    return float(np.abs(got - expected).max() / expected.std())
 
 
 def walk(
@@ -262,6 +277,7 @@ def walk(
         for _ in range(num_operations):
             steps.step()
         steps.manager.close()
+        assert steps.tally.num_near_ties <= 1 + MAX_NEAR_TIES * steps.tally.num_compared
         return steps.tally
     finally:
         for backend in backends:

@@ -8,7 +8,7 @@ from pathlib import Path
 from qcn_agent.config import Config
 from qcn_agent.daemon import endpoint, server
 from qcn_agent.daemon.services import Services
-from qcn_lsp import connect
+from qcn_lsp.server import connect
 from tests.fakes.host import ScriptedHost
 from tests.fakes.scripted import ScriptedGenerator
 

@@ -49,7 +49,7 @@ class Troubled(Worker):
 def troubled(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerPool]:
     """A pool of them, with little patience."""
     monkeypatch.setattr(pool_module, "Worker", Troubled)
-    pool = WorkerPool(workspace, 2, budget_s=1.0)
+    pool = WorkerPool(workspace, 2, budget_s=4.0)  # a process takes a second to start where others work
     yield pool
     pool.close()
 

@@ -57,8 +57,8 @@ def test_answers_go_to_the_client_that_asked(daemon: Start, project: Path) -> No
     with connected() as first, connected() as second:
         initialize(first, project)
         for _ in range(20):
-            first._send({"jsonrpc": "2.0", "id": 77, "method": "qcn/status", "params": {}})
-            second._send({"jsonrpc": "2.0", "id": 77, "method": "qcn/no_such", "params": {}})
+            first.send({"jsonrpc": "2.0", "id": 77, "method": "qcn/status", "params": {}})
+            second.send({"jsonrpc": "2.0", "id": 77, "method": "qcn/no_such", "params": {}})
             assert "version" in first._wait(77, None)["result"]
             assert "no_such" in second._wait(77, None)["error"]["message"]
             first._frames.drop()

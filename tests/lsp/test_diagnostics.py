@@ -1,0 +1,184 @@
+"""The code action at a diagnostic, through the real protocol, with a scripted model and real tests of a project."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qcn_agent.daemon import client
+from qcn_lsp.documents import UTF_16, Document
+from qcn_lsp.features.diagnostics import COMMAND
+from tests.conftest import RIGHT, WRONG
+from tests.fakes.scripted import call
+
+FIX = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
+READ = call("read_file", path="calc.py")
+CAPABILITIES = {
+    "window": {"workDoneProgress": True},
+    "workspace": {"workspaceEdit": {"documentChanges": True, "changeAnnotationSupport": {}}},
+}
+Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
+
+
+class Editor:
+    """An editor that answers what it is asked, and remembers it."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str], **options: Any) -> None:
+        connection = client.connect_to_running()
+        assert connection is not None
+        self.connection = connection
+        self.heard: list[dict[str, Any]] = []
+        self.on_report: Callable[[dict[str, Any]], None] = lambda message: None
+        self._next_id = 0
+        given = {"qcnEnv": dict(env), **options}
+        params = {"processId": None, "rootUri": folder.as_uri(), "capabilities": CAPABILITIES}
+        self.ask("initialize", {**params, "initializationOptions": given})
+        connection.notify("initialized", {})
+
+    def open(self, path: Path, text: str) -> None:
+        """Open a document, perhaps with text that is not saved."""
+        item = {"uri": path.as_uri(), "languageId": "python", "version": 4, "text": text}
+        self.connection.notify("textDocument/didOpen", {"textDocument": item})
+
+    def ask(self, method: str, params: Any) -> dict[str, Any]:
+        """The answer, while requests of the server are answered, too."""
+        self._next_id += 1
+        self.connection.send({"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": params})
+        while True:
+            message = self.connection.receive()
+            if "method" not in message and message.get("id") == self._next_id:
+                return message
+            self.heard.append(message)
+            if "id" in message:
+                result = {"applied": True} if message["method"] == "workspace/applyEdit" else None
+                self.connection.send({"jsonrpc": "2.0", "id": message["id"], "result": result})
+            if message.get("method") == "$/progress":
+                self.on_report(message)
+
+    def actions(self, path: Path) -> list[dict[str, Any]]:
+        """What is offered at a diagnostic."""
+        spot = {"line": 5, "character": 0}
+        found = {"range": {"start": spot, "end": spot}, "message": "clamp ignores high", "source": "lint", "code": 7}
+        params = {"textDocument": {"uri": path.as_uri()}, "range": found["range"], "context": {"diagnostics": [found]}}
+        actions: list[dict[str, Any]] = self.ask("textDocument/codeAction", params)["result"]
+        return actions
+
+    def do(self, action: dict[str, Any]) -> dict[str, Any]:
+        """Run an action's command."""
+        command = action["command"]
+        return self.ask("workspace/executeCommand", {"command": command["command"], "arguments": command["arguments"]})
+
+    def said(self, method: str) -> list[Any]:
+        """Parameters of what the server has said."""
+        return [message["params"] for message in self.heard if message.get("method") == method]
+
+
+@pytest.fixture
+def make_editor(project: Path, client_env: Mapping[str, str]) -> Iterator[Callable[..., Editor]]:
+    """Connects editors with the project as their folder; all are closed."""
+    made: list[Editor] = []
+
+    def make(folder: Path = project, **options: Any) -> Editor:
+        made.append(Editor(folder, client_env, **options))
+        return made[-1]
+
+    yield make
+    for editor in made:
+        editor.connection.close()
+
+
+def test_a_fix_is_proven_shown_and_one_step(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path, tree: Tree
+) -> None:
+    """The tree stays as it is; the editor gets one edit of the version that it has, to be confirmed, with progress."""
+    daemon(READ, FIX)
+    editor, path, before = make_editor(), project / "calc.py", tree(project)
+    text = path.read_text()
+    editor.open(path, text)
+    (action,) = editor.actions(path)
+    assert action["kind"] == "quickfix"
+    assert "clamp ignores high" in action["title"]
+
+    answer = editor.do(action)["result"]
+
+    assert answer == {"ending": "fixed", "reason": answer["reason"], "applied": True}
+    assert tree(project) == before
+    (asked,) = editor.said("workspace/applyEdit")
+    (change,) = asked["edit"]["documentChanges"]
+    assert change["textDocument"] == {"uri": path.as_uri(), "version": 4}
+    assert all(annotation["needsConfirmation"] for annotation in asked["edit"]["changeAnnotations"].values())
+    document = Document(path.as_uri(), "python", 4, text)
+    edits = [{"range": edit["range"], "text": edit["newText"]} for edit in change["edits"]]
+    document.apply(5, edits, UTF_16)
+    assert document.text == text.replace(WRONG, RIGHT)
+    kinds = [progress["value"]["kind"] for progress in editor.said("$/progress")]
+    assert (kinds[0], kinds[-1]) == ("begin", "end")
+    assert "report" in kinds
+
+
+def test_the_agent_hears_where_and_what(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path
+) -> None:
+    """File, line, message, and who said it."""
+    running = daemon(READ, FIX)
+    editor = make_editor()
+    editor.open(project / "calc.py", (project / "calc.py").read_text())
+    editor.do(editor.actions(project / "calc.py")[0])
+    assert any("calc.py:6: clamp ignores high (lint 7)" in text for text in running.host.engine.prompts())
+
+
+def test_what_is_not_saved_is_not_touched(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path
+) -> None:
+    """The agent would work on another text than the one that its user sees."""
+    daemon(FIX)
+    editor = make_editor()
+    editor.open(project / "calc.py", "typed")
+    error = editor.do(editor.actions(project / "calc.py")[0])["error"]
+    assert "calc.py is not saved" in error["message"]
+    assert "save your files" in error["data"]["hint"]
+    assert editor.said("workspace/applyEdit") == []
+
+
+def test_nothing_is_offered_where_nothing_may_run(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path, tmp_path: Path
+) -> None:
+    """Outside the folders, and in folders that are not trusted; nor does the command work there."""
+    daemon(FIX)
+    assert make_editor().actions(tmp_path / "other.py") == []
+    wary = make_editor(qcnTrusted=False)
+    assert wary.actions(project / "calc.py") == []
+    order = {"uri": (project / "calc.py").as_uri(), "line": 0, "message": "x"}
+    answer = wary.ask("workspace/executeCommand", {"command": COMMAND, "arguments": [order]})
+    assert "no trusted folder" in answer["error"]["message"]
+
+
+def test_the_cancel_button_ends_the_run(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path, tree: Tree
+) -> None:
+    """The tree is as it was, and nothing is applied."""
+    daemon(READ, FIX)
+    editor, before = make_editor(), tree(project)
+    editor.open(project / "calc.py", (project / "calc.py").read_text())
+
+    def cancel(message: dict[str, Any]) -> None:
+        editor.connection.notify("window/workDoneProgress/cancel", {"token": message["params"]["token"]})
+
+    editor.on_report = cancel
+    answer = editor.do(editor.actions(project / "calc.py")[0])
+    assert answer["result"]["ending"] == "cancelled"
+    assert tree(project) == before
+    assert editor.said("workspace/applyEdit") == []
+
+
+def test_without_a_patch_it_says_so(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path
+) -> None:
+    """No empty edit."""
+    daemon(READ, "I can't.", "I can't.", "I can't.", "I can't.")
+    editor = make_editor()
+    editor.open(project / "calc.py", (project / "calc.py").read_text())
+    answer = editor.do(editor.actions(project / "calc.py")[0])["result"]
+    assert answer["applied"] is False
+    assert "no fix was found" in editor.said("window/showMessage")[0]["message"]
