@@ -233,6 +233,10 @@ class IndexReader:
         """(file_id, count) of every file that refers to a name; cheap, without lines."""
         return [(file_id, count) for file_id, _path, count in self._named(name, "num_references", -1)]
 
+    def definition_counts(self, name: str, limit: int = -1) -> list[tuple[int, int]]:
+        """(file_id, count) of the files that define a name, at most `limit`; cheap, without positions."""
+        return [(file_id, count) for file_id, _path, count in self._named(name, "num_definitions", limit)]
+
     def importing_key(self, key: str, limit: int = 2000) -> list[int]:
         """Files with an import whose key (record.import_key) or imported name is `key`."""
         return [file_id for file_id, _path, _count in self._named(key, "num_imports", limit)]

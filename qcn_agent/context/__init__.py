@@ -1,0 +1,1 @@
+"""What of a workspace belongs to an issue: ranked files and symbols."""
