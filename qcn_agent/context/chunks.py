@@ -38,7 +38,7 @@ def chunks_of(text: str, definitions: Sequence[Definition]) -> tuple[Chunk, ...]
 def spans_of(num_lines: int, definitions: Sequence[Definition]) -> list[Lines]:
     """Stretches that cover the lines 1 to `num_lines`, cut where definitions begin and end.
 
-    A function stays whole, up to MAX_FUNCTION_LINES; a class, a module and what lies between definitions up to MAX_LINES.
+    A function stays whole up to MAX_FUNCTION_LINES; a class and what lies between definitions up to MAX_LINES.
     """
     fitting = (one for one in definitions if one.start_line < one.end_line <= num_lines)
     ordered = sorted(fitting, key=lambda one: (one.start_line, -one.end_line, one.kind))

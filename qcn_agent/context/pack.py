@@ -13,8 +13,8 @@ from qcn_agent.engine.generator import IntArray
 class Tier(enum.StrEnum):
     """Where a part stands: in the order of the members, inside a tier by path.
 
-    FRAME is what surrounds head and issue part. Of the issue part the best-ranked files come late, what has uncommitted
-    changes after them, and what fills the rest of the budget last, because any edit changes what fits there.
+    FRAME is what surrounds head and issue part. Of the issue part the best-ranked files, which are edited most likely,
+    come late; after them what has uncommitted changes, and last what fills the budget, as any edit changes what fits.
     """
 
     FRAME = "frame"
@@ -22,6 +22,7 @@ class Tier(enum.StrEnum):
     TREE = "tree"
     SIGNATURES = "signatures"
     RELATED = "related"
+    LIKELY = "likely"
     BEST = "best"
     CHANGED = "changed"
     MORE = "more"

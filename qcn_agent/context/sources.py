@@ -9,13 +9,15 @@ from pathlib import Path
 from qcn_agent.context.chunks import Chunk, chunks_of
 from qcn_agent.context.pack import Tier
 from qcn_agent.context.ranking import RankedFile, RankedSymbol, Ranking
+from qcn_agent.context.signatures import signature_order
 from qcn_agent.index.files import read_file
 from qcn_agent.index.reader import IndexReader
 from qcn_agent.index.record import Depth, content_hash
 
-NUM_BEST = 10
+NUM_BEST, NUM_LIKELY = 3, 10
 MIN_FILES = 20
 BYTES_A_TOKEN = 24  # so many bytes of ranked files are looked at for each token of the budget
+UNRANKED_BYTES = 6  # the same where what is ranked is less than that
 _RANK_FALL = 1.5  # the right file is at rank r with a probability of about 0.36 / r ** 1.5 (research/agents.md 6.2)
 _SYMBOL_SHARE = 0.5  # what the ranked symbols of a file say, against its size
 
@@ -44,12 +46,10 @@ def read_sources(
     return list(_sources(index, workspace.resolve(), ranking, budget, is_changed))
 
 
-def _sources(
-    index: IndexReader, root: Path, ranking: Ranking, budget: int, is_changed: IsChanged
-) -> Iterator[Source]:
+def _sources(index: IndexReader, root: Path, ranking: Ranking, budget: int, is_changed: IsChanged) -> Iterator[Source]:
     num_bytes = 0
-    for rank, ranked in enumerate(ranking.files):
-        if rank >= MIN_FILES and num_bytes > BYTES_A_TOKEN * budget:
+    for rank, ranked in enumerate(_ordered(index, ranking)):
+        if rank >= MIN_FILES and num_bytes > (BYTES_A_TOKEN if rank < len(ranking.files) else UNRANKED_BYTES) * budget:
             return
         file = index.file_at(ranked.path)
         contents = _contents(root, ranked.path)
@@ -58,8 +58,21 @@ def _sources(
         num_bytes += len(contents)
         is_known = file.content_hash == content_hash(contents)
         chunks = chunks_of(contents.decode("utf-8", "replace"), index.definitions_of(file.file_id) if is_known else ())
-        tier = Tier.CHANGED if is_changed(ranked.path, contents) else Tier.BEST if rank < NUM_BEST else Tier.RELATED
+        tier = Tier.CHANGED if is_changed(ranked.path, contents) else _tier(rank)
         yield Source(ranked.path, rank, tier, chunks, values_of(chunks, ranked, rank))
+
+
+def _ordered(index: IndexReader, ranking: Ranking) -> Iterator[RankedFile]:
+    """The ranked files, and behind them all others that have definitions."""
+    yield from ranking.files
+    known = {file.path for file in ranking.files}
+    for file in signature_order(index.files()):
+        if file.path not in known:
+            yield RankedFile(file.file_id, file.path, 0.0, (), ())
+
+
+def _tier(rank: int) -> Tier:
+    return Tier.BEST if rank < NUM_BEST else Tier.LIKELY if rank < NUM_LIKELY else Tier.RELATED
 
 
 def _contents(root: Path, path: str) -> bytes | None:

@@ -110,7 +110,9 @@ def _read(connection: sqlite3.Connection, hashes: Sequence[bytes], found: dict[b
 
 def _make_room(connection: sqlite3.Connection, budget: int) -> None:
     """Down to a part of the budget, by whole days of last use: what was last used on the same day goes together."""
-    days = connection.execute("SELECT used, sum(length(tokens)) FROM pieces GROUP BY used ORDER BY used DESC").fetchall()
+    days = connection.execute(
+        "SELECT used, sum(length(tokens)) FROM pieces GROUP BY used ORDER BY used DESC"
+    ).fetchall()
     kept = itertools.accumulate(size for _day, size in days)
     gone = [day for (day, _size), total in zip(days, kept, strict=True) if total > budget * _KEPT_SHARE]
     if gone:

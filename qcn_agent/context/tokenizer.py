@@ -8,7 +8,7 @@ from qcn_agent.context.token_cache import TokenCache
 from qcn_agent.engine.generator import IntArray, Vocabulary
 
 CACHE_BYTES = 64 << 20
-_PROBE = """def café_größe(self, items: list[int] = [1, 22, 333, 4444]) -> None:\r\n\treturn self._x != "naïve" and not y
+_PROBE = """def café_größe(self, items: list[int] = [1, 22, 333, 4444]) -> None:\r\n\treturn self._x != "naïve" and y
     # 変数の数 переменная متغير δοκιμή 🙂👩‍🔬 <|im_start|><tool_call><|fim_prefix|> --==>> //** ::  {{}}\n\n\n
 public static final void main(String... args) throws IOException { System.out.println("%5.2f\\n" + 1e-9); }
 SELECT * FROM t WHERE id IN (10, 100, 1000) ORDER BY created_at DESC; std::unordered_map<uint64_t, std::string>
