@@ -12,7 +12,7 @@ from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from qcn_agent import __version__
 from qcn_agent.daemon.services import Services
-from qcn_lsp.features import fix, status
+from qcn_lsp.features import context, fix, status
 from qcn_lsp.values import converter
 
 # pygls writes whole messages, source text included, at INFO.
@@ -76,6 +76,7 @@ class _Writer:
 async def connect(services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve one admitted connection until it ends."""
     server = Server(services)
+    context.register(server, services)
     fix.register(server, services)
     status.register(server, services)
     await server.run(reader, writer)

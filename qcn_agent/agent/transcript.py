@@ -9,6 +9,8 @@ from qcn_agent.context.pack import Pack
 from qcn_agent.engine.generator import IntArray, Vocabulary
 from qcn_prompts import Piece, chatml
 
+NUM_PLACES = 3  # of the best-ranked files; with the end of the turn the engine takes four
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -33,16 +35,16 @@ class Transcript:
         """Append a whole turn of `role`."""
         return self._append(chatml.turn(role, text), boundary=True)
 
-    def say_with(self, role: str, packed: Pack, text: str) -> "Transcript":
-        """Append a whole turn of `role` that begins with packed context; its head becomes an anchor."""
+    def say_with(self, role: str, pack: Pack, text: str) -> "Transcript":
+        """Append a whole turn of `role`: packed context, then `text`. The end of the pack's head becomes an anchor."""
         opening, closing = chatml.turn_around(role)
         begun = self._append(opening, boundary=False)
-        places = [len(begun.tokens) + place for place in (packed.num_head_tokens, *packed.places) if place]
-        pieces = [*packed.arrays, self.vocabulary.encode([(text, False), *closing])]
-        grown = begun._grow(np.concatenate(pieces), boundary=True)
-        boundaries = (*self.boundaries, *places, *grown.boundaries[-1:])
-        anchors = len(self.boundaries) + bool(packed.num_head_tokens)
-        return replace(grown, boundaries=boundaries, num_anchors=anchors)
+        begin, num_head_tokens = len(begun.tokens), pack.num_head_tokens
+        packed = begun._grow(pack.tokens, boundary=False)
+        said = packed._append([(text, False), *closing], boundary=True)
+        inside = {num_head_tokens, *pack.places(NUM_PLACES)} - {0}
+        boundaries = (*self.boundaries, *(begin + place for place in sorted(inside)), len(said.tokens))
+        return replace(said, boundaries=boundaries, num_anchors=len(self.boundaries) + bool(num_head_tokens))
 
     def respond(self, observations: Sequence[str]) -> "Transcript":
         """Append the results of the last turn's tool calls."""

@@ -90,6 +90,15 @@ class TokenCache:
         return connection
 
 
+def forget_caches(folder: Path, name: str | None) -> int:
+    """Delete the caches of what is called `name`, of everything if that is None; the number of files."""
+    pattern = "*" if name is None else f"{name}-*"
+    files = [file for file in folder.glob(pattern) if file.is_file()]
+    for file in files:
+        file.unlink(missing_ok=True)
+    return len(files)
+
+
 def _today() -> int:
     return int(time.time()) // _DAY_S
 

@@ -14,7 +14,8 @@ from qcn_agent.agent import journal
 from qcn_agent.config import Config, EngineConfig, ModelConfig
 from qcn_agent.daemon import client
 from qcn_agent.daemon.hosting import Say
-from qcn_agent.daemon.services import FixOrder, Services
+from qcn_agent.daemon.orders import FixOrder
+from qcn_agent.daemon.services import Services
 from qcn_agent.errors import DaemonError, QcnError, UsageError
 from qcn_tools import jail
 from tests.conftest import RIGHT, WRONG
