@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from qcn_agent import config, paths
-from qcn_agent.cli.fix import read_issue
+from qcn_agent.cli.issue import read_issue
 from qcn_agent.cli.model import given_model
 from qcn_agent.cli.project import given_project
 from qcn_agent.cli.text import visible

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qcn_agent import config, paths
+from qcn_agent.cli.issue import read_issue
 from qcn_agent.cli.model import given_model
 from qcn_agent.cli.project import given_project
-from qcn_agent.errors import DaemonDiedError, JournalError, QcnError, UsageError
+from qcn_agent.errors import DaemonDiedError, JournalError, QcnError
 from qcn_tools.environment import allowed_env
 
 if TYPE_CHECKING:
@@ -175,18 +175,3 @@ def _find_journal(run_id: str, workspace: Path, patience_s: float) -> "Journal |
             if time.monotonic() >= deadline:
                 raise
         time.sleep(0.05)
-
-
-def read_issue(text: str) -> str:
-    """The issue itself, from an argument, a file (@FILE) or standard input (-). Raises UsageError, also for none."""
-    try:
-        if text == "-":
-            text = sys.stdin.read()
-        elif text.startswith("@"):
-            text = Path(text[1:]).expanduser().read_text(encoding="utf-8")
-    except (OSError, RuntimeError, ValueError) as error:  # also what is not UTF-8, and a ~user that nobody is
-        hint = "ISSUE is text, @FILE with a text file in UTF-8, or - for standard input"
-        raise UsageError(f"can't read the issue: {error}", hint=hint) from error
-    if not text.strip():
-        raise UsageError("the issue is empty", hint="say in a sentence what is wrong")
-    return text

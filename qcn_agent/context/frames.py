@@ -18,7 +18,7 @@ _FORMATS = tuple(
         rf"{_NUMBERED}(?P<function>[\w:<>{{}}#$]{{1,300}})\n[ \t]{{1,40}}at (?P<path>{_FILE}\.rs){_LINE}",
         r"^[ \t]{0,8}#\d{1,4}[ \t]{1,4}(?:0x[0-9a-f]{1,16} in )?(?P<function>[\w:~<>]{1,300}) ?"
         rf"\([^\n]{{0,500}}\) at (?P<path>{_FILE}){_LINE}",
-        rf"(?<![\w./\\-])(?P<path>(?:[A-Za-z]:)?[\w./\\@+-]{{1,300}}{_EXT}){_LINE}",
+        rf"(?<![\w./\\-])(?!//\w)(?P<path>(?:[A-Za-z]:)?[\w./\\@+-]{{1,300}}{_EXT}){_LINE}",
     )
 )
 _LAST_NAME = re.compile(r"\w+")

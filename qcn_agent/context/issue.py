@@ -13,8 +13,8 @@ from qcn_agent.context.sections import Section, sections_of
 from qcn_agent.context.weights import DEFAULT, IssueWeights
 from qcn_agent.index.words import WordSplitter
 
-MAX_CHARS = 100_000
-_TAIL_CHARS = 30_000
+MAX_CHARS = 40_000
+_TAIL_CHARS = 16_000
 MAX_NAMES = 256
 MAX_PATHS = 64
 
@@ -53,17 +53,17 @@ class IssueQuery:
     quoted: Mapping[str, float]
 
 
-def read_issue(text: str, weights: IssueWeights = DEFAULT.issue) -> IssueQuery:
+def query_of(text: str, weights: IssueWeights = DEFAULT.issue) -> IssueQuery:
     """The query of any text, empty for an empty one; no text is an error."""
     clean = _clean(text)
     sections = sections_of(clean)
     reading = _Reading(weights)
     for section in sections:
         reading.add(section)
-    paths = dict.fromkeys(match[0].replace("\\", "/") for match in _PATH.finditer(clean) if _is_path(match[0]))
+    frames = frames_in(clean)
     return IssueQuery(
-        frames_in(clean),
-        tuple(paths)[:MAX_PATHS],
+        frames,
+        tuple(dict.fromkeys(_paths(clean, frames)))[:MAX_PATHS],
         tuple(reading.modules)[:MAX_NAMES],
         tuple(dict.fromkeys(_imports(sections)))[:MAX_PATHS],
         MappingProxyType(dict(sorted(reading.names.items(), key=lambda item: -item[1])[:MAX_NAMES])),
@@ -102,9 +102,10 @@ class _Reading:
     def _add_token(self, token: str, weight: float, section: Section) -> None:
         bare = token.removesuffix("()").replace("::", ".")
         parts = bare.split(".")
-        if len(parts) > 1 and bare not in _NOT_NAMES:
+        is_dotted = len(parts) > 1 and bare not in _NOT_NAMES and not _EXTENSIONS.fullmatch(parts[-1])
+        if is_dotted:
             self.modules.setdefault(bare)
-        is_code = section.is_code_like or token.endswith("()") or len(parts) > 1
+        is_code = section.is_code_like or token.endswith("()") or is_dotted
         for part in parts:
             shape = 1.0 if is_code else self._weights.shaped if _is_shaped(part) else self._weights.plain
             if len(part) > 2:
@@ -120,6 +121,15 @@ class _Reading:
 def _is_shaped(name: str) -> bool:
     """Whether it looks like an identifier and not like a word: snake_case, camelCase, CONSTANT_NAME, name2."""
     return "_" in name.strip("_") or name.startswith("_") or bool(_CAMEL.search(name))
+
+
+def _paths(text: str, frames: Iterable[Frame]) -> Iterator[str]:
+    """Paths that stand by themselves, outside of stack frames."""
+    in_frames = " ".join(f"{frame.path} " for frame in frames)
+    for match in _PATH.finditer(text):
+        path = match[0].replace("\\", "/")
+        if _is_path(path) and f"{path} " not in in_frames:
+            yield path
 
 
 def _is_path(text: str) -> bool:

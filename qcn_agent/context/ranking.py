@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from qcn_agent.context.issue import IssueQuery, read_issue
+from qcn_agent.context.issue import IssueQuery, query_of
 from qcn_agent.context.lexical import Lexical, score_words
 from qcn_agent.context.neighbours import neighbours_of
 from qcn_agent.context.places import Places, find_places
@@ -63,7 +63,7 @@ def rank(
     Lexical first; what the text points at, symbols and one hop of relations are added to it. The same for two indexes
     of the same workspace. With `reranker` the best NUM_RERANKED files are put in its order.
     """
-    query = read_issue(issue, weights.issue)
+    query = query_of(issue, weights.issue)
     with index.snapshot():
         ranked = _Ranker(index, query, weights).ranked(limit)
         if reranker is not None:

@@ -10,7 +10,7 @@ Kind = Literal["title", "prose", "code", "marked", "quoted", "error", "trace"]
 MAX_TITLE_CHARS = 200
 _FENCES = ("```", "~~~")
 _MARKED = re.compile(r"`{1,2}([^`\n]{1,200})`{1,2}")
-_QUOTED = re.compile(r"\"([^\"\n]{3,200})\"|(?<!\w)'([^'\n]{3,200})'(?!\w)|“([^”\n]{3,200})”")
+_QUOTED = re.compile(r"\"([^\"\n]{3,200})\"|(?<!\w)'([^'\n]{3,200})'(?!\w)|“([^“”\n]{3,200})”")
 _ERROR = re.compile(
     r"^[ \tE>]{0,20}(?:(?:\w{1,60}\.){0,8}\w{0,60}(?:Error|Exception|Warning|Failure|Fault)\w{0,20}|panic|fatal error|"
     r"error(?:\[\w{1,9}\])?|fatal|Segmentation fault)(?:: [^\n]{1,400})?$"

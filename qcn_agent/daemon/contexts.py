@@ -12,7 +12,7 @@ from qcn_agent.context.pack import Pack
 from qcn_agent.context.packer import make_pack
 from qcn_agent.context.tokenizer import Tokenizer
 from qcn_agent.engine.generator import Vocabulary
-from qcn_agent.errors import DaemonError
+from qcn_agent.errors import DaemonError, IndexingError
 from qcn_agent.index.index import Index
 
 MAX_OPEN = 8  # indexes; each has a process of its own
@@ -54,7 +54,7 @@ class Contexts:
         try:
             async with used.turn:
                 progress = _progress(say, asyncio.get_running_loop())
-                await asyncio.to_thread(used.index.refresh, progress, patience_s)
+                await asyncio.to_thread(_refresh, used.index, progress, patience_s)
                 yield used.index
         finally:
             used.num_users -= 1
@@ -98,6 +98,13 @@ class Contexts:
         for other in idle[: max(0, len(self._open) - MAX_OPEN)]:
             await asyncio.to_thread(self._open.pop(other).index.close)
         return used
+
+
+def _refresh(index: Index, progress: Callable[[int, int], None], patience_s: float | None) -> None:
+    index.refresh(progress, patience_s)
+    status = index.status()
+    if not status.is_writer and not status.num_files:
+        raise IndexingError("another process is building the index of this project", hint="ask again when it is done")
 
 
 def _progress(say: Say, loop: asyncio.AbstractEventLoop) -> Callable[[int, int], None]:

@@ -71,13 +71,13 @@ class IndexReader:
                 connection.execute("COMMIT")
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._connection.in_transaction:
+            return self._connection
         try:
             status = self._database.stat()
             identity: tuple[int, int] | None = (status.st_dev, status.st_ino)
         except OSError:
             identity = None
-        if self._connection is not None and self._connection.in_transaction:
-            return self._connection
         if self._connection is None or identity != self._identity or identity is None:
             self._disconnect()
             connection = _connected(self._database) if identity else None

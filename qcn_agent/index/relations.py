@@ -1,6 +1,7 @@
 """Which files belong together: imports, tests and their sources, files that change together."""
 
 from collections.abc import Iterable
+from functools import cache
 
 from qcn_agent.index.pairs import is_test, nearness, stem_under_test, stems_of_tests
 from qcn_agent.index.reader import IndexReader
@@ -16,13 +17,18 @@ class RelationReader(IndexReader):
 
     def imports_of(self, file_id: int) -> list[IndexedFile]:
         """Files that a file imports, as far as paths tell, sorted by path."""
+        return self.imports_of_each([file_id])[file_id]
+
+    def imports_of_each(self, file_ids: Iterable[int]) -> dict[int, list[IndexedFile]]:
+        """`imports_of` for several files; faster than one by one, as they import much the same."""
+        found: dict[int, list[IndexedFile]] = {}
         with self._reading():
-            importer = self.file(file_id)
-            if importer is None:
-                return []
-            resolver = ImportResolver(self.files_ending, self.files_in)
-            targets = [file for found in self.imports_in(file_id) for file in resolver.resolve(importer, found)]
-        return _by_path(targets)
+            resolver = ImportResolver(cache(self.files_ending), cache(self.files_in))
+            for file_id in file_ids:
+                importer = self.file(file_id)
+                targets = (resolver.resolve(importer, one) for one in self.imports_in(file_id)) if importer else ()
+                found[file_id] = _by_path(file for files in targets for file in files)
+        return found
 
     def importers_of(self, file_id: int) -> list[IndexedFile]:
         """Files that import a file, sorted by path."""

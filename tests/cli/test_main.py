@@ -13,7 +13,8 @@ import pytest
 from qcn_agent import paths
 from qcn_agent.agent import pruning
 from qcn_agent.agent.journal import Journal, new_run_id
-from qcn_agent.cli.fix import read_issue, take_back
+from qcn_agent.cli.fix import take_back
+from qcn_agent.cli.issue import read_issue
 from qcn_agent.cli.main import COMMANDS, run
 from qcn_agent.errors import UsageError
 from tests.fakes.daemon import RunningDaemon
@@ -59,7 +60,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["qcn_agent.cli.status", "qcn_agent.cli.undo", "qcn_agent.cli.fix"])
+@pytest.mark.parametrize(
+    "module", ["qcn_agent.cli.status", "qcn_agent.cli.undo", "qcn_agent.cli.fix", "qcn_agent.cli.locate"]
+)
 def test_clients_work_without_llama_cpp(module: str) -> None:
     """A terminal needs no model library; only the serving process loads it."""
     code = (

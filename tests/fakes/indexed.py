@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qcn_agent.index.builder import Builder, BuildResult
+from qcn_agent.index.index import Index
 from qcn_agent.index.pool import WorkerPool
 from qcn_agent.index.relations import RelationReader
 from qcn_agent.index.store import Store
@@ -40,6 +41,10 @@ class IndexedTree:
         """Write one file and look at it."""
         write_tree(self.workspace, {name: text})
         return self.builder.update([name])
+
+    def index(self) -> Index:
+        """The same database as an Index, without a process of its own; the caller closes it."""
+        return Index(self.workspace, self.database, num_workers=1, watch=False)
 
     def id_of(self, path: str) -> int:
         """The file_id of a path that is in the index."""
