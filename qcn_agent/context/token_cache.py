@@ -18,6 +18,7 @@ _BUSY_S = 2.0
 _BATCH = 500  # SQLite's old limit of variables is 999
 _DAY_S = 86_400
 _KEPT_SHARE = 0.8  # of the budget, after making room
+_SIZE = ("page_count", "page_size")
 _SELECT = "SELECT hash, tokens, used FROM pieces WHERE hash IN ({})"
 _TABLE = "CREATE TABLE pieces(hash BLOB PRIMARY KEY, tokens BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID"
 
@@ -29,25 +30,27 @@ class TokenCache:
     process holds it. One thread at a time.
     """
 
-    def __init__(self, file: Path, budget_bytes: int) -> None:
+    def __init__(self, file: Path, budget_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
         self._file = file
+        self._clock = clock
         self._budget = budget_bytes
         self._connection: sqlite3.Connection | None = None
 
     def get(self, hashes: Sequence[bytes]) -> dict[bytes, IntArray]:
         """The tokens of those that are known."""
         found: dict[bytes, IntArray] = {}
-        self._try(lambda connection: _read(connection, hashes, found))
+        self._try(lambda connection: _read(connection, hashes, found, self._today))
         return found
 
     def put(self, pieces: Mapping[bytes, IntArray]) -> None:
         """Keep them."""
-        rows = [(key, tokens.astype(np.int32, copy=False).tobytes(), _today()) for key, tokens in pieces.items()]
+        rows = [(key, tokens.astype(np.int32, copy=False).tobytes(), self._today) for key, tokens in pieces.items()]
 
         def write(connection: sqlite3.Connection) -> None:
             with connection:
                 connection.executemany("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?)", rows)
-            if self._file.stat().st_size > self._budget:
+            (num_pages,), (page_bytes,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in _SIZE)
+            if num_pages * page_bytes > self._budget:
                 _make_room(connection, self._budget)
 
         self._try(write)
@@ -57,6 +60,10 @@ class TokenCache:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    @property
+    def _today(self) -> int:
+        return int(self._clock()) // _DAY_S
 
     def _try(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Do it; what goes wrong costs the cache, not the caller."""
@@ -99,13 +106,9 @@ def forget_caches(folder: Path, name: str | None) -> int:
     return len(files)
 
 
-def _today() -> int:
-    return int(time.time()) // _DAY_S
-
-
-def _read(connection: sqlite3.Connection, hashes: Sequence[bytes], found: dict[bytes, IntArray]) -> None:
-    """Put what is known into `found`, and note that it was used today."""
-    today, stale = _today(), list[tuple[int, bytes]]()
+def _read(connection: sqlite3.Connection, hashes: Sequence[bytes], found: dict[bytes, IntArray], today: int) -> None:
+    """Put what is known into `found`, and note that it was used today (a number of days)."""
+    stale: list[tuple[int, bytes]] = []
     for begin in range(0, len(hashes), _BATCH):
         batch = list(hashes[begin : begin + _BATCH])
         marks = ",".join("?" * len(batch))
