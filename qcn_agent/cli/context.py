@@ -13,6 +13,7 @@ from qcn_agent.cli.issue import read_issue
 from qcn_agent.cli.model import given_model
 from qcn_agent.cli.project import given_project
 from qcn_agent.cli.text import visible
+from qcn_agent.daemon.orders import MAX_BUDGET, MIN_BUDGET
 from qcn_agent.errors import UsageError
 
 _MAX_SPANS = 6
@@ -20,7 +21,12 @@ _MAX_SPANS = 6
 
 @click.command("context")
 @click.argument("issue")
-@click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Tokens. Default: 3/4 of the model's context.")
+@click.option(
+    "--budget",
+    type=click.IntRange(MIN_BUDGET, MAX_BUDGET),
+    metavar="N",
+    help="Tokens. Default: three quarters of the model's context.",
+)
 @click.option("--workspace", metavar="DIR", help="The project. Default: the one that this folder is in.")
 @click.option("--model", metavar="PATH", help="GGUF whose tokens count. Default: what the daemon has, else qcn-mini.")
 @click.option("--tokens", metavar="FILE", help="Write the token ids to FILE (int32, little-endian).")
@@ -36,6 +42,8 @@ def command(
     from qcn_agent.daemon import client
 
     project = given_project(workspace)
+    if project.why:
+        click.echo(visible(project.why), err=True)
     settings = config.load(user_file=paths.config_file(), project_file=project.root / config.PROJECT_FILE)
     order = {
         "workspace": str(project.root),

@@ -91,9 +91,12 @@ class Residency:
         return others > 0 or (holding.branch is not None and not self.needs_states)
 
     def _loss(self, node: Node) -> int:
-        """Tokens to evaluate again if the state of `node` were gone."""
+        """Tokens to evaluate again if the state of `node` were gone.
+
+        An anchor counts on the anchors above it only: what else lies between goes with its conversation.
+        """
         above = node.parent
-        while above is not None and above.parent is not None and not above.has_state:
+        while above is not None and above.parent is not None and not _outlasts(above, node):
             above = above.parent
         return node.end - (above.end if above else 0)
 
@@ -317,6 +320,11 @@ class Residency:
 
 def _has_copies_below(node: Node) -> bool:
     return any(child.kv is not None or child.state is not None for child in node.children.values())
+
+
+def _outlasts(above: Node, node: Node) -> bool:
+    """Whether the state of `above` can be counted on for as long as that of `node`."""
+    return above.has_state and (above.is_anchor or not node.is_anchor)
 
 
 def _score(holding: Holding) -> float:
