@@ -122,6 +122,10 @@ class FixConfig:
     max_new_tokens: int = _key(48_000, "tokens generated in a whole run", low=64, high=10_000_000)
     wall_s: float = _key(1800.0, "seconds for a whole run", low=1, high=86_400)
     command_s: float = _key(120.0, "seconds for one command or test run", low=1, high=86_400, safe=True)
+    ttft_budget_s: float = _key(
+        20.0, "seconds that reading the project may take before the first answer; 0: nothing is read", low=0, high=3600
+    )
+    trusted: tuple[str, ...] = _key((), "folders of projects whose AGENTS.md files are followed", is_path=True)
     observation_chars: int = _key(
         10_000, "characters of one observation; head and tail are kept", low=500, high=1_000_000, safe=True
     )
@@ -229,7 +233,9 @@ def _put(
         )
     checked = _checked(fields[key], typing.get_type_hints(_section(section))[key], value, section, source)
     if fields[key].metadata["is_path"] and checked:
-        checked = _absolute(checked, folder, f"{source}: {section}.{key}")
+        many, where = isinstance(checked, tuple), f"{source}: {section}.{key}"
+        places = [_absolute(path, folder, where) for path in (checked if many else (checked,))]
+        checked = tuple(places) if many else places[0]
     values[section][key] = checked
 
 

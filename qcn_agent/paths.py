@@ -34,6 +34,11 @@ def kv_cache_dir() -> Path:
     return cache_dir() / "kv"
 
 
+def token_cache_dir() -> Path:
+    """Token ids of what was packed, a file for each project and vocabulary, named after its `project_tag`."""
+    return cache_dir() / "tokens"
+
+
 def project_tag(root: Path) -> str:
     """A short name for the project at `root`, the same through any link to it: 12 of 0-9 and a-f."""
     return hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=6).hexdigest()

@@ -104,6 +104,17 @@ def test_defaults_need_nothing() -> None:
     assert config.load(env={}) == config.Config()
 
 
+def test_each_of_several_folders_is_absolute(tmp_path: Path) -> None:
+    """A list of paths is seen from its file, too; a cloned repository can't set whom to trust."""
+    user, project = tmp_path / "user.toml", tmp_path / config.PROJECT_FILE
+    user.write_text("[fix]\ntrusted = ['src', '/opt/ours']\n")
+    project.write_text("[fix]\ntrusted = ['/']\n")
+
+    assert config.load(user_file=user, env={}).fix.trusted == (str(tmp_path / "src"), "/opt/ours")
+    with pytest.raises(ConfigError, match=r"may not set fix\.trusted"):
+        config.load(project_file=project, env={})
+
+
 def test_model_path_is_absolute_and_seen_from_where_it_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a file: from the file's folder. In the environment: from the current one. The daemon runs in neither."""
     (tmp_path / "config").mkdir()

@@ -15,7 +15,7 @@ from qcn_agent import __version__
 from qcn_agent.daemon.services import Services
 from qcn_lsp.client_options import ClientOptions
 from qcn_lsp.documents import UTF_16
-from qcn_lsp.features import diagnostics, fix, status
+from qcn_lsp.features import context, diagnostics, fix, status
 from qcn_lsp.open_documents import OpenDocuments
 from qcn_lsp.values import converter
 
@@ -125,6 +125,7 @@ async def connect(services: Services, reader: asyncio.StreamReader, writer: asyn
     server.feature(types.INITIALIZE)(lambda params: setattr(server, "options", ClientOptions.of(params)))
     server.feature(types.INITIALIZED)(lambda _: setattr(server, "is_editor", True))
     diagnostics.register(server, services)
+    context.register(server, services)
     fix.register(server, services)
     status.register(server, services)
     farewell = asyncio.create_task(_say_farewell(server, services))

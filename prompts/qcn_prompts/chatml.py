@@ -18,6 +18,11 @@ def turn(role: str, text: str) -> list[Piece]:
     return [START, (f"{role}\n{text}", False), END, NEWLINE]
 
 
+def turn_around(role: str) -> tuple[list[Piece], list[Piece]]:
+    """What stands before and after the text of a complete turn whose text is given as tokens."""
+    return [START, (f"{role}\n", False)], [END, NEWLINE]
+
+
 def tool_responses(texts: Sequence[str]) -> list[Piece]:
     """The results of one assistant turn's calls, in order: they share one user turn."""
     return turn("user", "".join(f"<tool_response>\n{text}\n</tool_response>\n" for text in texts))

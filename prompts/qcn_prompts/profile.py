@@ -67,6 +67,7 @@ class Settings:
 
     `architectures` are the GGUF architectures it fits. `one_edit`: an attempt is over when its edit does not apply or
     its tests are red (a small model does better from the tree as found). `num_files` bounds the opening's file list.
+    `takes_context`: packed context may stand before the opening.
     """
 
     version: int
@@ -79,6 +80,7 @@ class Settings:
     num_files: int
     first: Sampling
     retry: Sampling
+    takes_context: bool = False
 
 
 @dataclass(frozen=True)

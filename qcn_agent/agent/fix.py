@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qcn_agent.agent.attempt import Attempt, End
+from qcn_agent.agent.briefing import Briefing
 from qcn_agent.agent.diff import unified_diff
 from qcn_agent.agent.events import Emit, RunEvent
 from qcn_agent.agent.journal import Journal
@@ -21,9 +22,10 @@ from qcn_agent.agent.speaker import Speaker
 from qcn_agent.agent.transcript import Transcript
 from qcn_agent.agent.verifier import Verifier, report_json, why_no_proof
 from qcn_agent.config import FixConfig
+from qcn_agent.context.pack import Pack
 from qcn_agent.engine.generator import Generator, SamplingParams
 from qcn_agent.engine.grammar import ParameterShape, ToolShape, tool_call_grammar
-from qcn_agent.errors import ContextFullError, UsageError
+from qcn_agent.errors import ContextFullError, QcnError, UsageError
 from qcn_agent.paths import project_tag
 from qcn_prompts import Profile
 from qcn_prompts.profile import Sampling
@@ -54,7 +56,7 @@ class FixRequest:
 
 
 class FixRun:
-    """One run. Call `run` once."""
+    """One run. Call `run` once. With a `briefing` a model whose profile takes context starts from a pack."""
 
     def __init__(
         self,
@@ -64,8 +66,10 @@ class FixRun:
         runner: CommandRunner,
         test_command: TestCommand | TestsUnavailable,
         emit: Emit,
+        briefing: Briefing | None = None,
     ) -> None:
         self._request = request
+        self._briefing = briefing if profile.settings.takes_context else None
         self._profile = profile
         self._test_command = test_command
         self._emit = emit
@@ -131,7 +135,7 @@ class FixRun:
         observation, baseline = await self._baseline()
         named = await asyncio.to_thread(named_by_tests, self._root, argv, baseline)
         protected = await asyncio.to_thread(protected.including, self._root, named)
-        opening = self._open(observation, await asyncio.to_thread(self._workspace.files))
+        opening = await self._open(observation, await asyncio.to_thread(self._workspace.files))
         branch = opening
         tries = free_in_a_row = 0
         while self._totals.num_attempts < self._limit and tries < (MAX_REPEATS + 1) * self._limit:
@@ -181,11 +185,35 @@ class FixRun:
             self._emit(RunEvent("note", {"text": why}))
         return observation, baseline
 
-    def _open(self, observation: Observation, files: list[str]) -> Transcript:
+    async def _open(self, observation: Observation, files: list[str]) -> Transcript:
         tests = (observation.kind, observation.fields)
         text = opening_text(self._profile, self._request.issue, files, tests)
         system = Transcript.empty(self._generator.vocabulary).say("system", self._profile.system(self._specs))
-        return system.say("user", text)
+        bare = system.say("user", text)
+        pack = await self._pack(len(bare.tokens))
+        return system.say_with("user", pack, text) if pack else bare
+
+    async def _pack(self, num_other_tokens: int) -> Pack | None:
+        """Context for the issue; None, and a note, where there is none to be had."""
+        if self._briefing is None:
+            return None
+        seconds, longest = self._request.config.ttft_budget_s, self._profile.settings.max_turn_tokens
+        budget = self._briefing.budget(seconds, self._generator.n_ctx, num_other_tokens, longest)
+        if not budget:
+            return None
+        self._emit(RunEvent("phase", {"text": "choosing what to read"}))
+        try:
+            pack = await self._briefing.pack(self._request.issue, budget)
+        except QcnError as error:
+            self._emit(RunEvent("note", {"text": f"the model starts without context: {error}"}))
+            return None
+        if not pack.num_tokens:
+            return None
+        head, num_files = pack.num_head_tokens, len({part.path for part in pack.issue_part if part.path})
+        self._emit(
+            RunEvent("note", {"text": f"context: {pack.num_tokens:,} tokens, {num_files} files ({head:,} head)"})
+        )
+        return pack
 
     def _attempt(self, baseline: TestReport | None) -> Attempt:
         return Attempt(

@@ -58,6 +58,7 @@ class Speaker:
             sampling=sampling,
             grammar=self.grammar,
             project=self.project,
+            num_anchors=prompt.num_anchors,
         )
         text, finished = await self._stream(request)
         self._account(prompt.tokens, finished)

@@ -15,6 +15,7 @@ from qcn_agent.errors import QcnError
 COMMANDS = {  # name → the line in --help; the module of the same name holds the command
     "fix": "Fix an issue in a project and prove it with the project's tests.",
     "locate": "Show which files and functions an issue is about.",
+    "context": "Show what a model would be shown for an issue.",
     "serve": "Start the daemon that hosts the model.",
     "status": "Show the daemon, its model and its counters.",
     "stop": "Stop the daemon.",

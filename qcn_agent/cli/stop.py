@@ -18,6 +18,7 @@ def command(if_idle: bool, forget: bool, workspace: str | None) -> int:
     The daemon keeps what conversations have in common on disk, so that nothing is read twice; --forget deletes it. What
     several projects share, as the description of the tools, stays as long as one of them is not forgotten.
     """
+    from qcn_agent.context.token_cache import forget_caches
     from qcn_agent.engine.ownership import forget_files
 
     if workspace is not None and not forget:
@@ -25,7 +26,8 @@ def command(if_idle: bool, forget: bool, workspace: str | None) -> int:
     project = paths.project_tag(named_folder(workspace)) if workspace is not None else None
     is_stopped = _stop(if_idle=if_idle)
     if is_stopped and forget:
-        click.echo(f"forgotten: {forget_files(paths.kv_cache_dir(), project):,} files")
+        num_files = forget_files(paths.kv_cache_dir(), project) + forget_caches(paths.token_cache_dir(), project)
+        click.echo(f"forgotten: {num_files:,} files")
     return 0 if is_stopped else 1
 
 

@@ -3,23 +3,26 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
-import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from qcn_agent import __version__, paths
+from qcn_agent.agent.briefing import Briefing
 from qcn_agent.agent.events import Emit, RunEvent
 from qcn_agent.agent.fix import FixRequest, FixRun
 from qcn_agent.agent.outcome import Outcome
 from qcn_agent.config import Config, FixConfig
-from qcn_agent.daemon.hosting import Host, ModelHost
+from qcn_agent.context.pack import Pack
+from qcn_agent.daemon.contexts import Contexts
+from qcn_agent.daemon.hosting import Host, Loaded, ModelHost, Say
+from qcn_agent.daemon.orders import ContextOrder, FixOrder
 from qcn_agent.errors import DaemonError, UsageError
 from qcn_tools.environment import find_test_command
 from qcn_tools.process import CommandRunner
@@ -27,40 +30,7 @@ from qcn_tools.sandbox import probe
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_RUN_ID = re.compile(r"[0-9a-f-]{22}")
-
-
-@dataclass(frozen=True)
-class FixOrder:
-    """A `qcn/fix` request: what to do, where, and the client's own circumstances."""
-
-    workspace: str
-    issue: str
-    env: Mapping[str, str]
-    fix: Mapping[str, Any]
-    model: str = ""
-    seed: int = 0
-    keep: bool = False
-    dry_run: bool = False
-    unsandboxed: bool = False
-    run_id: str = ""  # the client's name for the run, by which it finds the journal should we die
-
-    @classmethod
-    def from_json(cls, params: Mapping[str, Any]) -> "FixOrder":
-        """Check a request's parameters. Raises UsageError naming what is wrong."""
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        unknown = sorted(params.keys() - known.keys())
-        missing = sorted({"workspace", "issue", "env", "fix"} - params.keys())
-        if unknown or missing:
-            raise UsageError(f"qcn/fix: unknown {unknown}, missing {missing}", hint="are both sides the same version?")
-        order = cls(**params)
-        if not Path(order.workspace).is_absolute() or not Path(order.workspace).is_dir():
-            raise UsageError(f"{order.workspace!r} is not a directory", hint="name an existing one with --workspace")
-        if not order.issue.strip():
-            raise UsageError("the issue is empty", hint="say in a sentence what is wrong")
-        if order.run_id and not _RUN_ID.fullmatch(order.run_id):
-            raise UsageError(f"{order.run_id!r} is no run id", hint="are both sides the same version?")
-        return order
+_INDEX_PATIENCE_S = 60.0  # then a run starts without context
 
 
 def resident_bytes(*others: int) -> int:
@@ -88,6 +58,7 @@ class Services:
         self.host: Host = host or ModelHost(
             config.model, config.scheduler, completion=config.completion, isolation=isolation, trace=trace
         )
+        self.contexts = Contexts()
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()
@@ -123,7 +94,28 @@ class Services:
         command = await find_test_command(root, order.env, runner, tests=config.tests)
         async with self.host.use(order.model, lambda text: emit(RunEvent("phase", {"text": text}))) as hosted:
             request = FixRequest(root, order.issue, config, order.seed, order.keep, order.dry_run, order.run_id)
-            return await FixRun(request, hosted.engine, hosted.profile, runner, command, emit).run()
+            briefing = self._briefing(root, hosted, config, lambda text: emit(RunEvent("phase", {"text": text})))
+            return await FixRun(request, hosted.engine, hosted.profile, runner, command, emit, briefing).run()
+
+    def _briefing(self, root: Path, hosted: Loaded, config: FixConfig, say: Say) -> Briefing:
+        rate = float(self.host.status().get("prefill_tokens_per_s", 0.0))
+        make = functools.partial(self.contexts.pack, root, hosted.engine.vocabulary)
+        return Briefing(
+            lambda issue, budget: make(issue, budget, config.trusted, say, patience_s=_INDEX_PATIENCE_S), rate
+        )
+
+    async def context(self, order: ContextOrder, say: Say) -> Pack:
+        """What would be packed for an issue, with the model's own tokens. Raises QcnError."""
+        if self.stopping.is_set():
+            raise DaemonError("the daemon is ending", hint="try again")
+        return await self._owned(self._context(order, say))
+
+    async def _context(self, order: ContextOrder, say: Say) -> Pack:
+        root = Path(order.workspace).resolve()
+        async with self.host.use(order.model, say) as hosted:
+            budget = order.budget or hosted.engine.n_ctx * 3 // 4
+            vocabulary = hosted.engine.vocabulary
+            return await self.contexts.pack(root, vocabulary, order.issue, budget, order.trusted, say)
 
     def status(self) -> dict[str, Any]:
         """What `qcn-agent status` shows, as JSON values."""
@@ -160,6 +152,7 @@ class Services:
     async def close(self) -> None:
         """Cancel what runs, wait until it has cleaned up, and unload the model."""
         self._cancel(*self._runs)
+        await self.contexts.close()  # whoever waits for an index need not be waited for
         if self._runs:
             await asyncio.wait(self._runs, timeout=10.0)
         await self.host.close()

@@ -63,7 +63,9 @@ class GenerationRequest:
     """One turn: continue `prompt` (int32, the whole path from position 0) by at most `max_new_tokens`.
 
     `session` names the conversation, so that its branches share one sequence. `boundaries` are prompt positions
-    (numbers of tokens) that a later request is likely to branch from or continue at: the ends of messages.
+    (numbers of tokens) that a later request is likely to branch from or continue at: the ends of messages. The first
+    `num_anchors` of them are what other conversations begin with, too (a system prompt, a repository's head): they are
+    kept longest, and on disk.
     Generation ends at an end-of-generation token of the model, at one of the `stop` strings, or at the limit.
 
     `project` says whose conversation it is (`paths.project_tag`; at most 16 of 0-9 and a-z, empty: nobody's), so that
@@ -83,6 +85,12 @@ class GenerationRequest:
     priority: Priority = Priority.INTERACTIVE
     deadline_ms: float | None = None
     project: str = ""
+    num_anchors: int = 1
+
+    @property
+    def anchors(self) -> tuple[int, ...]:
+        """The positions of the anchors."""
+        return tuple(sorted({position for position in self.boundaries if position > 0})[: self.num_anchors])
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,8 @@ class PrefixCache:
         if node is not self.kept.tree.root and not branch.is_doomed:
             node.live.add(branch.seq_id)
             return
+        if branch.is_doomed:
+            self._save_anchors(branch)
         self.kept.drop_branch(branch)
         if branch.is_doomed:
             self.drop(branch.name)
@@ -143,6 +145,7 @@ class PrefixCache:
             if branch.is_running:
                 branch.is_doomed = True
             else:
+                self._save_anchors(branch)
                 self.kept.drop_branch(branch)
         for node in reversed(list(self.kept.tree.nodes())):  # children before parents
             if name in node.sessions:
@@ -150,6 +153,13 @@ class PrefixCache:
                 if not node.sessions and not node.is_anchor and not node.holders:
                     self.kept.forget_states(node)
                     self.kept.prune(node)
+
+    def _save_anchors(self, branch: Branch) -> None:
+        """Copy to the host what is not there yet, as far as it has room: they are useless without the branch's KV."""
+        if not self._backend.full_copies:
+            for node in branch.node.path():
+                while node.is_anchor and self.kept.save_a_part(node):
+                    pass
 
     def write_behind(self) -> bool:
         """Copy one thing that only the device has to host memory while nobody waits. False when there is nothing.

@@ -95,10 +95,15 @@ class Residency:
         return others > 0 or (holding.branch is not None and not self.needs_states)
 
     def _loss(self, node: Node) -> int:
-        """Tokens to evaluate again if the state of `node` were gone."""
+        """Tokens to evaluate again if the state of `node` were gone.
+
+        An anchor counts on the anchors above it only: what else lies between goes with its conversation.
+        """
         above = node.parent
-        while above is not None and above.park is None and not above.live and above.state is None:
-            if above.parent is None:
+        while above is not None and above.parent is not None:
+            if (above.park is not None or above.live or above.state is not None) and (
+                above.is_anchor or not node.is_anchor
+            ):
                 break
             above = above.parent
         return node.end - (above.end if above else 0)

@@ -123,7 +123,7 @@ class Roster:
         """Keep the state where a later request is likely to branch off."""
         position = sequence.num_cached_tokens
         if position in sequence.cuts:
-            is_anchor, is_end = position == sequence.first_boundary, position == len(sequence.path)
+            is_anchor, is_end = position in sequence.request.anchors, position == len(sequence.path)
             logits = self._backend.logits() if is_end and sequence.kept_logits is None else None
             self._sessions.snapshot(session_of(sequence), is_anchor=is_anchor, logits=logits)
 

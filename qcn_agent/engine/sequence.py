@@ -100,11 +100,6 @@ class Sequence:
         """How much of its path is to be read."""
         return len(self.path) - self.num_cached_tokens
 
-    @property
-    def first_boundary(self) -> int:
-        """The boundary that anchors later conversations; 0: none."""
-        return min((boundary for boundary in self.request.boundaries if boundary > 0), default=0)
-
     def is_late(self, now: float) -> bool:
         """Whether its first token can no longer come in time."""
         return now > self.expires_at and not self.tokens

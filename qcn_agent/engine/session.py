@@ -217,12 +217,13 @@ class SessionManager:
         return self.cache.check_integrity(is_interrupted)
 
     def _cuts(self, request: GenerationRequest, reused: int, num_known: int) -> tuple[int, ...]:
-        """Where to snapshot: first and latest boundaries, where paths parted, a ladder, the end (for a retry)."""
+        """Where to snapshot: anchors and latest boundaries, where paths parted, a ladder, the end (for a retry)."""
         last = len(request.prompt)
         if not self._backend.needs_snapshots:
             return (last,)
         boundaries = sorted({b for b in request.boundaries if 0 < b < last})
-        wanted = {*boundaries[:1], *boundaries[-_RECENT_BOUNDARIES:], last, min(num_known, last)}
+        anchors = (anchor for anchor in request.anchors if anchor < last)
+        wanted = {*anchors, *boundaries[-_RECENT_BOUNDARIES:], last, min(num_known, last)}
         wanted.update(ladder(reused, last, self._backend.n_batch))
         return tuple(sorted(position for position in wanted if position >= max(reused, 1)))
 

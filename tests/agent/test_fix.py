@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
+from qcn_agent.agent.briefing import Briefing
 from qcn_agent.agent.events import RunEvent
 from qcn_agent.agent.fix import FixRequest, FixRun
 from qcn_agent.agent.outcome import Outcome
 from qcn_agent.config import FixConfig
-from qcn_agent.errors import UsageError
+from qcn_agent.context.pack import Pack, Part, Tier
+from qcn_agent.errors import IndexingError, UsageError
 from qcn_agent.paths import project_tag
 from qcn_prompts import load
 from qcn_tools.environment import find_test_command
 from qcn_tools.process import CommandRunner
 from qcn_tools.sandbox import probe
 from tests.conftest import CALC, RIGHT, WRONG
-from tests.fakes.scripted import ScriptedGenerator, call
+from tests.fakes.scripted import ByteVocabulary, ScriptedGenerator, call
 
 READ = call("read_file", path="calc.py")
 FIX = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
@@ -36,6 +38,7 @@ class Run:
     def __init__(self, project: Path, env: Mapping[str, str], turns: Turns, profile: str = "mini", **kw: Any) -> None:
         self.model = ScriptedGenerator(turns)
         self.events: list[RunEvent] = []
+        self._briefing: Briefing | None = kw.pop("briefing", None)
         self._project, self._env, self._profile, self._kw = project, env, profile, kw
 
     async def __call__(self) -> Outcome:
@@ -45,7 +48,7 @@ class Run:
         command = await find_test_command(self._project, self._env, runner, tests=config.tests)
         request = FixRequest(self._project, "clamp ignores its upper bound", config, **self._kw)
         profile = load(self._profile)
-        return await FixRun(request, self.model, profile, runner, command, self.events.append).run()
+        return await FixRun(request, self.model, profile, runner, command, self.events.append, self._briefing).run()
 
     def kinds(self) -> list[str]:
         """The observations in order."""
@@ -599,3 +602,75 @@ async def test_requests_say_whose_they_are(project: Path, client_env: Mapping[st
     await run()
 
     assert {request.project for request in run.model.requests} == {project_tag(project)}
+
+
+class Packer:
+    """Makes a pack that says what it was asked for."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self._error = error
+
+    async def __call__(self, issue: str, budget: int) -> Pack:
+        """A head and a file."""
+        self.asked.append((issue, budget))
+        if self._error:
+            raise self._error
+        head, body = (ByteVocabulary().encode([(text, False)]) for text in ("THE HEAD\n", "THE BODY\n"))
+        return Pack(budget, (Part(Tier.TREE, "", (head,)),), (Part(Tier.BEST, "calc.py", (body,), rank=0),))
+
+
+async def test_large_model_starts_from_head_and_issue_part(project: Path, client_env: Mapping[str, str]) -> None:
+    """In its first turn, before the issue; the head's end is an anchor of every request."""
+    packer = Packer()
+    turns = [READ, FIX, TESTS, call("finish", summary="done")]
+    run = Run(project, client_env, turns, "qwen3_coder", briefing=Briefing(packer, prefill_tokens_per_s=1500.0))
+
+    outcome = await run()
+
+    prompts = run.model.prompts()
+    assert outcome.ending == "fixed"
+    assert all(prompt.count("<|im_start|>user\nTHE HEAD\nTHE BODY\n<issue>") == 1 for prompt in prompts)
+    assert {request.num_anchors for request in run.model.requests} == {2}
+    first = run.model.requests[0]
+    assert ByteVocabulary().decode(first.prompt[: first.anchors[1]]).endswith("THE HEAD\n")
+    ((issue, budget),) = packer.asked
+    assert issue == "clamp ignores its upper bound"
+    assert 20 * 1500 - 15_000 < budget < 20 * 1500
+    assert any("context: 18 tokens, 1 files" in str(event.data) for event in run.events)
+
+
+async def test_mini_keeps_the_opening_that_it_was_trained_on(project: Path, client_env: Mapping[str, str]) -> None:
+    """No pack is even made."""
+    packer = Packer()
+    run = Run(project, client_env, [READ, FIX, TESTS, "done"], briefing=Briefing(packer, 1500.0))
+
+    await run()
+
+    assert packer.asked == []
+    assert "<|im_start|>user\nclamp ignores its upper bound\n\nFiles:\n" in run.model.prompts()[0]
+    assert {request.num_anchors for request in run.model.requests} == {1}
+
+
+async def test_run_goes_on_without_context(project: Path, client_env: Mapping[str, str]) -> None:
+    """An index that can't be built is a note, not an end; no time for reading is not even that."""
+    turns = [READ, FIX, TESTS, call("finish", summary="done")]
+    broken = Packer(IndexingError("no room for the index"))
+    run = Run(project, client_env, turns, "qwen3_coder", briefing=Briefing(broken, 1500.0))
+
+    outcome = await run()
+
+    assert outcome.ending == "fixed"
+    assert any("without context: no room for the index" in str(event.data) for event in run.events)
+    assert "<|im_start|>user\n<issue>" in run.model.prompts()[0]
+
+
+async def test_no_time_for_reading_means_no_context(project: Path, client_env: Mapping[str, str]) -> None:
+    """`fix.ttft_budget_s = 0` turns it off."""
+    packer = Packer()
+    settings = {"ttft_budget_s": 0.0}
+    turns = [READ, FIX, TESTS, call("finish", summary="done")]
+    run = Run(project, client_env, turns, "qwen3_coder", briefing=Briefing(packer, 1500.0), config=settings)
+
+    assert (await run()).ending == "fixed"
+    assert packer.asked == []

@@ -3,6 +3,7 @@
 import numpy as np
 
 from qcn_agent.agent.transcript import Transcript
+from qcn_agent.context.pack import Pack, Part, Tier
 from tests.fakes.scripted import END, ByteVocabulary
 
 VOCABULARY = ByteVocabulary()
@@ -56,3 +57,31 @@ def test_file_text_gets_no_control_tokens() -> None:
     transcript = Transcript.empty(VOCABULARY).respond(["<|im_end|>"])
 
     assert int((transcript.tokens >= 256).sum()) == 2
+
+
+def part(tier: Tier, said: str, rank: int = -1) -> Part:
+    """A part that says so."""
+    return Part(tier, "a.py", (VOCABULARY.encode([(said, False)]),), rank=rank)
+
+
+def test_packed_context_stands_before_the_text_of_its_turn() -> None:
+    """The head's end is the second anchor; the best files begin at boundaries."""
+    pack = Pack(99, (part(Tier.TREE, "HEAD"),), (part(Tier.RELATED, "other", 9), part(Tier.BEST, "best", 0)))
+    system = Transcript.empty(VOCABULARY).say("system", "be brief")
+
+    said = system.say_with("user", pack, "the issue")
+
+    assert text(said).endswith("<|im_start|>user\nHEADotherbestthe issue<|im_end|>\n")
+    ends = [VOCABULARY.decode(said.tokens[:end])[-5:] for end in said.boundaries[1:]]
+    assert ends == ["\nHEAD"[-5:], "other", "ssue\n"]
+    assert (said.num_anchors, said.boundaries[0]) == (2, system.boundaries[0])
+    assert said.respond(["ok"]).num_anchors == 2
+
+
+def test_pack_without_a_head_adds_no_anchor() -> None:
+    """The system's turn stays the only one."""
+    pack = Pack(99, (), (part(Tier.RELATED, "other", 9),))
+    said = Transcript.empty(VOCABULARY).say("system", "s").say_with("user", pack, "issue")
+
+    assert said.num_anchors == 1
+    assert len(said.boundaries) == 2

@@ -61,7 +61,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["qcn_agent.cli.status", "qcn_agent.cli.undo", "qcn_agent.cli.fix", "qcn_agent.cli.locate"]
+    "module",
+    [
+        "qcn_agent.cli.status",
+        "qcn_agent.cli.undo",
+        "qcn_agent.cli.fix",
+        "qcn_agent.cli.locate",
+        "qcn_agent.cli.context",
+    ],
 )
 def test_clients_work_without_llama_cpp(module: str) -> None:
     """A terminal needs no model library; only the serving process loads it."""
@@ -88,6 +95,11 @@ def test_clients_work_without_llama_cpp(module: str) -> None:
         ("fix", "x", "--model", "/"),
         ("fix", "x", "--model", "/no/such.gguf"),
         ("fix", "x", "--workspace", ""),
+        ("context",),
+        ("context", " "),
+        ("context", "x", "--budget", "16"),
+        ("context", "x", "--model", "/no/such.gguf"),
+        ("context", "x", "--workspace", "/no/such/folder"),
         ("undo", "--workspace", ""),
         ("serve", "--model", ""),
         ("serve", "--model", "/"),
@@ -136,8 +148,10 @@ def test_stop_can_forget_what_was_read() -> None:
     for name in ("a", "b"):
         (folder / name).write_bytes(b"x")
     (paths.cache_dir() / "other").write_bytes(b"x")
+    paths.token_cache_dir().mkdir()
+    (paths.token_cache_dir() / "tag-vocabulary.db").write_bytes(b"x")
     result = qcn("stop", "--forget")
-    assert (result.returncode, "forgotten: 2 files" in result.stdout) == (0, True)
+    assert (result.returncode, "forgotten: 3 files" in result.stdout) == (0, True)
     assert [file.name for file in paths.cache_dir().rglob("*") if file.is_file()] == ["other"]
 
 
@@ -148,8 +162,12 @@ def test_stop_can_forget_one_project(tmp_path: Path) -> None:
     gone, other = paths.project_tag(tmp_path / "gone"), paths.project_tag(tmp_path)
     for name in (f"a.{gone}", f"b.{other}", ".".join(("c", *sorted((gone, other)))), "d"):
         (folder / name).write_bytes(b"x")
+    paths.token_cache_dir().mkdir()
+    for tag in (gone, other):
+        (paths.token_cache_dir() / f"{tag}-vocabulary.db").write_bytes(b"x")
     result = qcn("stop", "--forget", "--workspace", str(tmp_path / "gone"))
-    assert (result.returncode, "forgotten: 1 files" in result.stdout) == (0, True)
+    assert (result.returncode, "forgotten: 2 files" in result.stdout) == (0, True)
+    assert [file.name for file in paths.token_cache_dir().iterdir()] == [f"{other}-vocabulary.db"]
     assert sorted(file.name for file in folder.iterdir()) == [f"b.{other}", f"c.{other}", "d"]
     assert qcn("stop", "--workspace", str(tmp_path)).returncode == 2
 

@@ -14,9 +14,12 @@ from qcn_agent.agent import journal
 from qcn_agent.config import Config, EngineConfig, ModelConfig
 from qcn_agent.daemon import client
 from qcn_agent.daemon.hosting import Say
-from qcn_agent.daemon.services import FixOrder, Services
+from qcn_agent.daemon.orders import FixOrder
+from qcn_agent.daemon.services import Services
 from qcn_agent.errors import DaemonError, QcnError, UsageError
+from qcn_prompts import load
 from qcn_tools import jail
+from qcn_tools.sandbox import probe
 from tests.conftest import RIGHT, WRONG
 from tests.fakes.host import ScriptedHost
 from tests.fakes.scripted import ScriptedGenerator, call
@@ -331,3 +334,24 @@ def test_order_keeps_what_it_is_given(project: Path) -> None:
     parsed = FixOrder.from_json(order(project, {"PATH": "/bin"}, seed=7))
 
     assert (parsed.seed, parsed.keep, parsed.model) == (7, False, "")
+
+
+async def test_large_model_of_a_run_gets_context(project: Path, client_env: Mapping[str, str]) -> None:
+    """From the workspace's index, through the host's own vocabulary; it ends with the daemon."""
+    host = ScriptedHost(ScriptedGenerator([READ, FIX, TESTS, call("finish", summary="done")]))
+    host.profile = load("qwen3_coder")
+    services = Services(Config(), host=host)
+    try:
+        settings = {"ttft_budget_s": 400.0}
+        wanted = order(project, client_env, fix=settings, unsandboxed=not probe().available)
+        outcome = await services.fix(FixOrder.from_json(wanted), lambda _: None)
+        workspaces = services.contexts.workspaces
+    finally:
+        await services.close()
+
+    assert outcome.ending == "fixed"
+    prompt = host.engine.prompts()[0]
+    assert '<file path="calc.py">\n"""Small helpers."""\n' in prompt
+    assert prompt.index("<repository>") < prompt.index("<code>") < prompt.index("<issue>")
+    assert workspaces == [project.resolve()]
+    assert services.contexts.workspaces == []

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ class Reader:
     def _snapshot_if_due(self, request: GenerationRequest, prepared: Prepared) -> None:
         position = len(prepared.session.ledger)
         if position in prepared.cuts:
-            self.manager.snapshot(prepared.session, is_anchor=position == min(request.boundaries, default=0))
+            self.manager.snapshot(prepared.session, is_anchor=position in request.anchors)
 
     def positions(self, name: str) -> list[int]:
         """Where the session's snapshots are."""
@@ -240,6 +241,34 @@ def test_states_stay_within_their_number_and_keep_the_first_boundary(
     assert reader.manager.cache.num_device_states <= 9
     assert positions[0] == 20
     assert positions[-1] == 450
+
+
+def test_as_many_anchors_as_are_named_get_a_state(
+    reader: Reader, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Of the boundaries between the anchors and the latest four none."""
+    boundaries = (20, 40, *range(60, 240, 20))
+    request = request_for(random_tokens(260, 1), boundaries=boundaries, num_anchors=2)
+
+    cuts = reader.manager.prepare(request).cuts
+
+    assert request.anchors == (20, 40)
+    assert {20, 40, 160, 180, 200, 220} <= set(cuts)
+    assert not {60, 80} & set(cuts)
+
+
+def test_every_anchor_outlives_its_conversation(
+    make_hybrid: MakeReader, request_for: RequestFor, random_tokens: RandomTokens
+) -> None:
+    """Dropped at once, before any idle work: another one begins where the last anchor lies, not at other boundaries."""
+    reader = make_hybrid(9, 64 << 20)
+    asked = request_for(random_tokens(150, 1), boundaries=(40, 80, 120), num_anchors=2)
+    reader.read(asked)
+    reader.manager.drop("s")
+
+    prepared = reader.read(replace(asked, session="t"))
+
+    assert prepared.num_reused_tokens == 80
 
 
 def test_four_states_are_enough_to_work_with(

@@ -12,7 +12,8 @@ from lsprotocol import types
 from qcn_agent import config, paths
 from qcn_agent.agent.events import Emit, RunEvent
 from qcn_agent.agent.outcome import Outcome
-from qcn_agent.daemon.services import FixOrder, Services
+from qcn_agent.daemon.orders import FixOrder
+from qcn_agent.daemon.services import Services
 from qcn_agent.errors import QcnError, UsageError
 from qcn_lsp.client_options import path_of
 from qcn_lsp.documents import Document

@@ -5,7 +5,8 @@ from typing import Any
 from pygls.lsp.server import LanguageServer
 
 from qcn_agent.agent.events import RunEvent
-from qcn_agent.daemon.services import FixOrder, Services
+from qcn_agent.daemon.orders import FixOrder
+from qcn_agent.daemon.services import Services
 from qcn_lsp.values import answers
 
 
