@@ -1,0 +1,1 @@
+"""Inline completions within a latency budget."""
