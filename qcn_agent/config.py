@@ -22,6 +22,9 @@ PROJECT_FILE = "qcn-agent.toml"
 KV_TYPES = ("f16", "q8_0", "q4_0")
 ISOLATIONS = ("off", "process")
 CONTEXTS = ("shared", "own")
+LAYOUTS = ("auto", "psm", "spm")
+MULTILINE = ("auto", "never", "always")
+SPECULATION = ("auto", "on", "off")
 
 
 def _key(
@@ -76,7 +79,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class CompletionConfig:
-    """[completion]: what makes inline completions."""
+    """[completion]: what makes inline completions, and how long that may take."""
 
     model: str = _key("", "GGUF file of a second, small model for completions; empty: the agent's model", is_path=True)
     context: str = _key(
@@ -86,6 +89,23 @@ class CompletionConfig:
         choices=CONTEXTS,
     )
     n_ctx: int = _key(8192, "tokens of the completions' own context", low=512, high=1 << 18)
+    enabled: bool = _key(True, "whether completions are made at all")
+    answer_ms: float = _key(
+        0.0, "the answer is due so long after the debounce; 0: 350, or 600 with experts in RAM", low=0, high=60_000
+    )
+    budget_ms: float = _key(0.0, "the first token is due after so long; 0: 2/3 of answer_ms", low=0, high=60_000)
+    hard_ms: float = _key(900.0, "what is not there after so long is not shown", low=10, high=600_000)
+    debounce_ms: float = _key(-1.0, "wait after a key; -1: by the pace of typing", low=-1, high=60_000)
+    max_tokens: int = _key(0, "longest answer; 0: 48 for a line, 160 for a block, 256 when asked for", low=0, high=4096)
+    layout: str = _key("auto", "order of a prompt; spm keeps what follows the cursor cached", choices=LAYOUTS)
+    multiline: str = _key("auto", "whether more than a line is offered", choices=MULTILINE, safe=True)
+    languages: tuple[str, ...] = _key((), "only in these, as the editor names them; empty: in all")
+    exclude: tuple[str, ...] = _key((), "never in files that match these, in the syntax of .gitignore")
+    context_tokens: int = _key(1536, "of other places in the repository", low=0, high=1 << 16)
+    prefix_tokens: int = _key(1024, "of the text before the cursor", low=64, high=1 << 16)
+    suffix_tokens: int = _key(192, "of the text after the cursor", low=32, high=1 << 16)
+    speculate: str = _key("auto", "prepare what follows an accepted completion; auto: on a GPU", choices=SPECULATION)
+    min_logprob: float = _key(-0.9, "least mean log-probability of a first line to be shown", low=-100, high=0)
 
 
 @dataclass(frozen=True)

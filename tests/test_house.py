@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ["agent", "benchmark", "cli", "context", "daemon", "engine", "index", "models", "training"]
+ROOMS = ["agent", "benchmark", "cli", "completion", "context", "daemon", "engine", "index", "models", "training"]
 PACKAGES = ["qcn_agent", "lsp/qcn_lsp", "tools/qcn_tools", "prompts/qcn_prompts"]
 UNLISTED = {"__init__.py", "__main__.py", "py.typed", "README.md"}
 

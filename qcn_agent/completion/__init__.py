@@ -1,1 +1,1 @@
-"""Inline completion."""
+"""Inline completions within a latency budget."""

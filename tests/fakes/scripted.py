@@ -7,7 +7,16 @@ import numpy as np
 
 from qcn_agent.engine.generator import Event, Finished, GenerationRequest, IntArray, TextDelta, Usage
 
-SPECIALS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+SPECIALS = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_middle|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+)
 END = 256 + SPECIALS.index("<|im_end|>")
 
 
