@@ -21,6 +21,7 @@ class ClientOptions:
     is_trusted: bool = True
     shows_progress: bool = False
     annotates_edits: bool = False
+    shows_inline_completion: bool = False
 
     @classmethod
     def of(cls, params: types.InitializeParams) -> "ClientOptions":
@@ -30,12 +31,13 @@ class ClientOptions:
         env = options.get(ENV)
         uris = [folder.uri for folder in params.workspace_folders or ()] or [params.root_uri or ""]
         window, workspace = params.capabilities.window, params.capabilities.workspace
-        edit = workspace.workspace_edit if workspace else None
+        edit, text = workspace.workspace_edit if workspace else None, params.capabilities.text_document
         return cls(
             folders=tuple(path for path in map(path_of, uris) if path is not None),
             env={str(key): str(value) for key, value in env.items()} if isinstance(env, Mapping) else {},
             is_trusted=options.get(TRUSTED) is not False,
             shows_progress=bool(window and window.work_done_progress),
+            shows_inline_completion=bool(text and text.inline_completion),
             annotates_edits=bool(edit and edit.document_changes and edit.change_annotation_support),
         )
 

@@ -98,6 +98,10 @@ class Document:
         """The inverse of `locate` for a place in the document."""
         return Position(position.line, num_units(self.line(position.line)[: position.character], encoding))
 
+    def offset(self, position: Position) -> int:
+        """Code points before a place given in code points."""
+        return sum(map(len, self._lines[: position.line])) + position.character
+
     def split(self, position: Position) -> tuple[str, str]:
         """The text before and after a place given in code points."""
         before, after = self._lines[: position.line], self._lines[position.line + 1 :]

@@ -15,7 +15,7 @@ from qcn_agent import __version__
 from qcn_agent.daemon.services import Services
 from qcn_lsp.client_options import ClientOptions
 from qcn_lsp.documents import UTF_16
-from qcn_lsp.features import context, diagnostics, fix, status
+from qcn_lsp.features import completion, context, diagnostics, fix, status
 from qcn_lsp.open_documents import OpenDocuments
 from qcn_lsp.values import converter
 
@@ -44,6 +44,12 @@ class Protocol(LanguageServerProtocol):
         """Follow it, and tell whoever follows documents."""
         self.documents.change(params)
         yield from self._tell(types.TEXT_DOCUMENT_DID_CHANGE, params)
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_SAVE)
+    def lsp_text_document__did_save(self, params: types.DidSaveTextDocumentParams) -> Calls:
+        """Tell whoever follows documents."""
+        self.documents.saved(params.text_document.uri)
+        yield from self._tell(types.TEXT_DOCUMENT_DID_SAVE, params)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
     def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> Calls:
@@ -122,9 +128,16 @@ class _Writer:
 async def connect(services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve one admitted connection until it ends."""
     server = Server(services)
-    server.feature(types.INITIALIZE)(lambda params: setattr(server, "options", ClientOptions.of(params)))
     server.feature(types.INITIALIZED)(lambda _: setattr(server, "is_editor", True))
     diagnostics.register(server, services)
+    offering = completion.register(server, services)
+
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        server.options = ClientOptions.of(params)
+        if not server.options.shows_inline_completion:
+            completion.register_popup(server, offering)
+
     context.register(server, services)
     fix.register(server, services)
     status.register(server, services)
@@ -133,6 +146,7 @@ async def connect(services: Services, reader: asyncio.StreamReader, writer: asyn
         await server.run(reader, writer)
     finally:
         farewell.cancel()
+        offering.close()
 
 
 async def _say_farewell(server: Server, services: Services) -> None:

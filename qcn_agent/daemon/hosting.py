@@ -31,6 +31,18 @@ class Loaded(Protocol):
     def profile(self) -> Profile:
         """The words."""
 
+    @property
+    def completion(self) -> Generator:
+        """What makes completions."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The scalars of the model's header, as text."""
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether a GPU computes."""
+
 
 class Host(Protocol):
     """Keeps a model for all clients."""
@@ -40,6 +52,9 @@ class Host(Protocol):
 
     async def load(self, path: str, say: Say) -> Path:
         """Load the model at `path` and keep it; returns its path."""
+
+    def loaded(self) -> Loaded | None:
+        """The model that is in memory now, for whoever does not wait for one. The same object as long as it is."""
 
     def status(self) -> dict[str, Any]:
         """JSON values for the status."""
@@ -55,6 +70,17 @@ class Hosted:
     path: Path
     engine: LoadedEngine
     profile: Profile
+    is_on_gpu: bool = False
+
+    @property
+    def completion(self) -> Generator:
+        """See `Loaded`."""
+        return self.engine.completion
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """See `Loaded`."""
+        return self.engine.metadata
 
 
 class Slot:
@@ -146,6 +172,11 @@ class ModelHost:
         async with self.use(path, say) as hosted:
             return hosted.path
 
+    def loaded(self) -> Hosted | None:
+        """See `Host`."""
+        slot = self._slot
+        return None if slot is None or slot.is_loading else slot.loading.result()
+
     def status(self) -> dict[str, Any]:
         """The model's part of the status, as JSON values."""
         slot = self._slot
@@ -210,7 +241,8 @@ class ModelHost:
                 self._failure = _failure(slot.path, error)
             raise
         self._failure = {}
-        return Hosted(slot.path, engine, profile)
+        is_on_gpu = self._config.gpu_layers != 0 and engine.status().gpu_offload
+        return Hosted(slot.path, engine, profile, is_on_gpu)
 
     def _load_engine(self, slot: Slot, loop: asyncio.AbstractEventLoop) -> LoadedEngine:
         """Runs in a thread of its own."""

@@ -20,6 +20,7 @@ from qcn_agent.agent.fix import FixRequest, FixRun
 from qcn_agent.agent.outcome import Outcome
 from qcn_agent.config import Config, FixConfig
 from qcn_agent.context.pack import Pack
+from qcn_agent.daemon.completions import Completions
 from qcn_agent.daemon.contexts import Contexts
 from qcn_agent.daemon.hosting import Host, Loaded, ModelHost, Say
 from qcn_agent.daemon.orders import ContextOrder, FixOrder
@@ -59,6 +60,7 @@ class Services:
             config.model, config.scheduler, completion=config.completion, isolation=isolation, trace=trace
         )
         self.contexts = Contexts()
+        self.completions = Completions(self.host, self.contexts, config)
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()
@@ -130,6 +132,7 @@ class Services:
             "resident_bytes": resident_bytes(*others),
             "sandbox": dataclasses.asdict(jail),
             "model": model,
+            "completions": self.completions.status(),
         }
 
     def request_stop(self, *, if_idle: bool) -> bool:
@@ -152,6 +155,7 @@ class Services:
     async def close(self) -> None:
         """Cancel what runs, wait until it has cleaned up, and unload the model."""
         self._cancel(*self._runs)
+        await self.completions.stop()
         await self.contexts.close()  # whoever waits for an index need not be waited for
         if self._runs:
             await asyncio.wait(self._runs, timeout=10.0)

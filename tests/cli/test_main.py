@@ -315,7 +315,7 @@ def test_run_that_lives_on_without_us_is_left_alone(project: Path) -> None:
 def asked_for(daemon: RunningDaemon, project: Path, *options: str) -> list[str]:
     """The models that `fix` with these options asked the daemon for."""
     run(["fix", "clamp is wrong", "--workspace", str(project), "--max-attempts", "1", "--json", *options])
-    return daemon.host.loaded
+    return daemon.host.wanted
 
 
 def test_configured_model_is_not_forced_on_a_running_daemon(

@@ -198,7 +198,7 @@ def test_model_of_the_order_reaches_the_host(daemon: Start, project: Path, clien
     with connected() as connection:
         connection.request("qcn/fix", order(project, client_env, model="/models/big.gguf"))
 
-    assert running.host.loaded == ["/models/big.gguf"]
+    assert running.host.wanted == ["/models/big.gguf"]
 
 
 def test_run_has_the_name_that_the_client_gave_it(daemon: Start, project: Path, client_env: Mapping[str, str]) -> None:
@@ -228,7 +228,7 @@ def test_without_a_sandbox_no_model_is_loaded(
     with connected() as connection, pytest.raises(QcnError, match="Landlock") as caught:
         connection.request("qcn/fix", order(project, client_env, fix=fix))
 
-    assert (caught.value.exit_code, running.host.loaded) == (5, [])
+    assert (caught.value.exit_code, running.host.wanted) == (5, [])
     assert "--unsandboxed" in caught.value.hint
 
 

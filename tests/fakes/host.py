@@ -17,19 +17,30 @@ class ScriptedHost:
         self.engine = generator
         self.profile: Profile = load("mini")
         self.path = Path("scripted.gguf")
-        self.loaded: list[str] = []
+        self.wanted: list[str] = []
+        self.metadata: dict[str, str] = {}
+        self.is_on_gpu = False
 
     @contextlib.asynccontextmanager
     async def use(self, path: str, say: Say) -> AsyncIterator["ScriptedHost"]:
         """Itself."""
         say("loading scripted.gguf")
-        self.loaded.append(path)
+        self.wanted.append(path)
         yield self
 
     async def load(self, path: str, say: Say) -> Path:
         """Pretend."""
-        self.loaded.append(path)
+        self.wanted.append(path)
         return self.path
+
+    def loaded(self) -> "ScriptedHost":
+        """Itself."""
+        return self
+
+    @property
+    def completion(self) -> ScriptedGenerator:
+        """The same one."""
+        return self.engine
 
     def status(self) -> dict[str, Any]:
         """No model."""

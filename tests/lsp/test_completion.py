@@ -1,0 +1,186 @@
+"""Inline completions through the real protocol, with a generator that says what the test wants."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qcn_agent.daemon import client
+from tests.fakes.scripted import FIM_SPECIALS
+
+TEXT = "def clamp(value, low, high):\n    return max(low, min(value, high))\n\n\ndef double(value):\n    return "
+GHOST = {"textDocument": {"inlineCompletion": {}}}
+
+
+class Editor:
+    """One window with one document."""
+
+    def __init__(self, folder: Path, capabilities: dict[str, Any]) -> None:
+        connection = client.connect_to_running()
+        assert connection is not None
+        self.connection = connection
+        self.uri = (folder / "new.py").as_uri()
+        params = {"processId": None, "rootUri": folder.as_uri(), "capabilities": capabilities}
+        self.capabilities = connection.request("initialize", params)["capabilities"]
+        connection.notify("initialized", {})
+
+    def open(self, text: str, version: int = 1) -> None:
+        """The document."""
+        item = {"uri": self.uri, "languageId": "python", "version": version, "text": text}
+        self.connection.notify("textDocument/didOpen", {"textDocument": item})
+
+    def insert(self, version: int, line: int, character: int, text: str) -> None:
+        """Type."""
+        spot = {"line": line, "character": character}
+        change = {"range": {"start": spot, "end": spot}, "text": text}
+        named = {"uri": self.uri, "version": version}
+        self.connection.notify("textDocument/didChange", {"textDocument": named, "contentChanges": [change]})
+
+    def ask(self, line: int, character: int, **context: Any) -> list[dict[str, Any]]:
+        """Ghost text for a cursor; asked for, so that no debounce is in the way."""
+        params = {
+            "textDocument": {"uri": self.uri},
+            "position": {"line": line, "character": character},
+            "context": {"triggerKind": 1, **context},
+        }
+        items: list[dict[str, Any]] = self.connection.request("textDocument/inlineCompletion", params)["items"]
+        return items
+
+    def counts(self) -> dict[str, float]:
+        """What was counted of the completions shown."""
+        self.connection.request("qcn/status", {})
+        return {}
+
+
+@pytest.fixture
+def make_editor(project: Path) -> Iterator[Callable[..., Editor]]:
+    """Opens windows on the project; all are closed."""
+    made: list[Editor] = []
+
+    def make(capabilities: dict[str, Any] = GHOST) -> Editor:
+        made.append(Editor(project, capabilities))
+        return made[-1]
+
+    yield make
+    for editor in made:
+        editor.connection.close()
+
+
+def events(running: Any) -> dict[str, float]:
+    """Counts by event."""
+    return {row.event: row.amount for row in running.services.completions.tally.rows()}
+
+
+def test_ghost_text_stands_at_the_cursor(daemon: Callable[..., Any], make_editor: Callable[..., Editor]) -> None:
+    """With a range, so that the editor knows where, and a command that says it was accepted."""
+    running = daemon("value * 2", fim=True)
+    editor = make_editor()
+    assert "inlineCompletionProvider" in editor.capabilities
+    assert "completionProvider" not in editor.capabilities
+    editor.open(TEXT)
+    (item,) = editor.ask(5, 11)
+    spot = {"line": 5, "character": 11}
+    assert (item["insertText"], item["range"]) == ("value * 2", {"start": spot, "end": spot})
+    command = item["command"]
+    editor.connection.request(
+        "workspace/executeCommand", {"command": command["command"], "arguments": command["arguments"]}
+    )
+    assert events(running) == {"shown": 1, "accepted": 1, "accepted_chars": len("value * 2")}
+
+
+def test_text_that_the_editor_puts_in_was_accepted(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor]
+) -> None:
+    """Word by word, without a command."""
+    running = daemon("value * 2", fim=True)
+    editor = make_editor()
+    editor.open(TEXT)
+    editor.ask(5, 11)
+    editor.insert(2, 5, 11, "value")
+    editor.insert(3, 5, 16, " * 2")
+    editor.connection.request("qcn/status", {})
+    assert events(running)["accepted_in_parts"] == 1
+
+
+def test_a_selected_item_of_the_popup_is_gone_on_with(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor]
+) -> None:
+    """The text begins with it, in its range; the model has read it."""
+    running = daemon(" * 2", fim=True)
+    editor = make_editor()
+    editor.open(TEXT + "va")
+    begin, end = {"line": 5, "character": 11}, {"line": 5, "character": 13}
+    selected = {"range": {"start": begin, "end": end}, "text": "value"}
+    (item,) = editor.ask(5, 13, selectedCompletionInfo=selected)
+    assert (item["insertText"], item["range"]) == ("value * 2", {"start": begin, "end": end})
+    assert "return value" in running.host.engine.prompts()[-1]
+
+
+def test_what_is_not_known_is_answered_with_an_empty_list(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], tmp_path: Path
+) -> None:
+    """A document that is not open, one that is no file, one that holds secrets: never null, never an error."""
+    daemon("x", "x", "x", fim=True)
+    editor = make_editor()
+    assert editor.ask(0, 0) == []
+    editor.uri = "untitled:Untitled-1"
+    editor.open(TEXT)
+    assert editor.ask(5, 11) == []
+    editor.uri = (tmp_path / "project" / ".env").as_uri()
+    editor.open("TOKEN=")
+    assert editor.ask(0, 6) == []
+
+
+def test_without_a_model_for_it_nothing_is_offered(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor]
+) -> None:
+    """A model that can't fill in the middle, say."""
+    daemon("x")
+    editor = make_editor()
+    editor.open(TEXT)
+    assert editor.ask(5, 11) == []
+
+
+def test_an_editor_without_ghost_text_gets_one_item_of_a_list(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor]
+) -> None:
+    """Last in the list, and to be asked for again as it is typed on."""
+    daemon("value * 2", fim=True)
+    editor = make_editor({})
+    assert "completionProvider" in editor.capabilities
+    editor.open(TEXT)
+    params = {
+        "textDocument": {"uri": editor.uri},
+        "position": {"line": 5, "character": 11},
+        "context": {"triggerKind": 1},
+    }
+    found = editor.connection.request("textDocument/completion", params)
+    (item,) = found["items"]
+    assert found["isIncomplete"] is True
+    assert item["textEdit"]["newText"] == "value * 2"
+
+
+def test_windows_do_not_see_each_other(daemon: Callable[..., Any], make_editor: Callable[..., Editor]) -> None:
+    """Each has its own text of the same file."""
+    running = daemon("1", "2", fim=True)
+    one, other = make_editor(), make_editor()
+    one.open("one_text = ")
+    other.open("other_text = ")
+    one.ask(0, 11)
+    assert "other_text" not in running.host.engine.prompts()[-1]
+    other.ask(0, 13)
+    assert "one_text" not in running.host.engine.prompts()[-1]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_line_ends_are_no_matter(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], ends: str
+) -> None:
+    """The model reads LF; the place is the editor's."""
+    running = daemon("value * 2", fim=True)
+    editor = make_editor()
+    editor.open(TEXT.replace("\n", ends))
+    (item,) = editor.ask(5, 11)
+    assert item["insertText"] == "value * 2"
+    assert "\r" not in running.host.engine.prompts()[-1]
