@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from qcn_agent.completion.brackets import open_brackets
 from qcn_agent.completion.values import Kind, Snapshot, Trigger, is_code
 from qcn_agent.index.syntax import NodeSpan, Tree, enclosing, parse
 
@@ -14,6 +15,7 @@ _OPENER = re.compile(r"(?::|\{|=>|->|\b(?:do|then|else|begin))\s*$")
 _COMMENT_LEADS = ("#", "//", "/*", "--", "*", ";", "%", '"""')
 _QUOTED = re.compile(r"\\.|[\"'`]")
 _IN_LIST = ("argument", "parameter", "array", "list", "dictionary", "object", "tuple", "parenthesized", "subscript")
+_INTERPOLATIONS = ("interpolation", "template_substitution")
 _BLOCKS = ("block", "body", "suite", "statement_list", "declaration_list")
 
 
@@ -72,13 +74,16 @@ def _is_in_text(snapshot: Snapshot, tree: Tree | None, at: int) -> bool:
     if tree is None or not at:
         return _is_in_text_by_line(snapshot.line_before)
     inside = enclosing(tree, at - 1)
+    string: NodeSpan | None = None
     for span in inside:
         if "comment" in span.kind:
-            return span.end_byte >= at and (span.end_byte > at or "block" not in span.kind)
-        if "string" in span.kind and "interpolation" not in span.kind:
-            return span.end_byte > at and span.start_byte < at
-        if span.kind in ("interpolation", "template_substitution"):
-            return False
+            return span.end_byte > at or (span.end_byte == at and "block" not in span.kind)
+        if span.kind in _INTERPOLATIONS:
+            break
+        if "string" in span.kind:
+            string = span  # the outermost one has the quotes
+    if string is not None:
+        return string.start_byte < at < string.end_byte
     return _is_broken(inside) and _is_in_text_by_line(snapshot.line_before)
 
 
@@ -105,19 +110,24 @@ def _opens_block(snapshot: Snapshot, tree: Tree | None, at: int) -> bool:
     """After what opens a block, or on an empty line where statements stand."""
     line = snapshot.line_before
     if line.strip():
-        return bool(_OPENER.search(line)) and not _is_within_list(tree, at, line)
-    if snapshot.line_after.strip():
-        return False
-    return tree is None or not _is_within_list(tree, at, "")
+        return bool(_OPENER.search(line)) and not _is_within_list(snapshot, tree, at)
+    return not snapshot.line_after.strip() and not _is_within_list(snapshot, tree, at)
 
 
-def _is_within_list(tree: Tree | None, at: int, line: str) -> bool:
-    """Between brackets: what stands there goes on by lines. A dictionary's colon is no block."""
-    if tree is None:
-        return line.count("(") > line.count(")") or line.count("[") > line.count("]")
-    for span in enclosing(tree, max(0, at - 1)):
+def _is_within_list(snapshot: Snapshot, tree: Tree | None, at: int) -> bool:
+    """Between brackets: what stands there goes on by lines. A dictionary's colon opens no block."""
+    spans = () if tree is None else enclosing(tree, max(0, at - 1))
+    if tree is None or _is_broken(spans):
+        return _is_within_brackets(snapshot)
+    for span in spans:
         if span.kind.endswith(_BLOCKS):
             return False
         if any(word in span.kind for word in _IN_LIST) and span.start_byte < at < span.end_byte:
             return True
     return False
+
+
+def _is_within_brackets(snapshot: Snapshot) -> bool:
+    """By the innermost open bracket. A brace opens a block, but in Python."""
+    stack = open_brackets(near(snapshot.before))
+    return bool(stack) and (stack[-1] != "{" or snapshot.grammar == "python")

@@ -9,7 +9,7 @@ _CLOSERS = ")]}"
 
 
 def blocks(text: str, grain: int, num_marks: int) -> list[str]:
-    """The last stretches of `text`, oldest first, which end before the cursor's line; at most `num_marks` + 2.
+    """The last stretches of `text`, oldest first, at most `num_marks` + 2. `text` is whole lines.
 
     Joined they are the end of `text`, or all of it. While text is added at the end only the last one changes, or a new
     one begins; earlier ones stay.
