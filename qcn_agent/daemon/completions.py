@@ -77,6 +77,9 @@ class Completions:
         if hosted is None:
             self._begin_load()
             return None
+        ignored = self._ignored_of(root)
+        if not ignored.knows(snapshot.path):
+            await ignored.learn(snapshot.path)
         workspace = self._workspace(root, hosted)
         return await workspace.completer.complete(snapshot, trigger, client) if workspace else None
 

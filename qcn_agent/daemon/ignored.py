@@ -21,6 +21,10 @@ class Ignored:
         """Whether a path, relative with slashes, is ignored."""
         return self._known.get(path, True)
 
+    def knows(self, path: str) -> bool:
+        """Whether it was found out."""
+        return path in self._known
+
     async def learn(self, path: str) -> None:
         """Find out about a file; call it when it is opened, and when it is saved, as rules change."""
         while len(self._known) >= _MAX_KNOWN:

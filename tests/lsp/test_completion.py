@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from qcn_agent.daemon import client
-from tests.fakes.scripted import FIM_SPECIALS
 
 TEXT = "def clamp(value, low, high):\n    return max(low, min(value, high))\n\n\ndef double(value):\n    return "
-GHOST = {"textDocument": {"inlineCompletion": {}}}
+GHOST: dict[str, Any] = {"textDocument": {"inlineCompletion": {}}}
 
 
 class Editor:
@@ -47,11 +46,6 @@ class Editor:
         items: list[dict[str, Any]] = self.connection.request("textDocument/inlineCompletion", params)["items"]
         return items
 
-    def counts(self) -> dict[str, float]:
-        """What was counted of the completions shown."""
-        self.connection.request("qcn/status", {})
-        return {}
-
 
 @pytest.fixture
 def make_editor(project: Path) -> Iterator[Callable[..., Editor]]:
@@ -74,7 +68,7 @@ def events(running: Any) -> dict[str, float]:
 
 def test_ghost_text_stands_at_the_cursor(daemon: Callable[..., Any], make_editor: Callable[..., Editor]) -> None:
     """With a range, so that the editor knows where, and a command that says it was accepted."""
-    running = daemon("value * 2", fim=True)
+    running = daemon("value * 2")
     editor = make_editor()
     assert "inlineCompletionProvider" in editor.capabilities
     assert "completionProvider" not in editor.capabilities
@@ -93,7 +87,7 @@ def test_text_that_the_editor_puts_in_was_accepted(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor]
 ) -> None:
     """Word by word, without a command."""
-    running = daemon("value * 2", fim=True)
+    running = daemon("value * 2")
     editor = make_editor()
     editor.open(TEXT)
     editor.ask(5, 11)
@@ -107,13 +101,13 @@ def test_a_selected_item_of_the_popup_is_gone_on_with(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor]
 ) -> None:
     """The text begins with it, in its range; the model has read it."""
-    running = daemon(" * 2", fim=True)
+    running = daemon(" * 200")
     editor = make_editor()
     editor.open(TEXT + "va")
     begin, end = {"line": 5, "character": 11}, {"line": 5, "character": 13}
     selected = {"range": {"start": begin, "end": end}, "text": "value"}
     (item,) = editor.ask(5, 13, selectedCompletionInfo=selected)
-    assert (item["insertText"], item["range"]) == ("value * 2", {"start": begin, "end": end})
+    assert (item["insertText"], item["range"]) == ("value * 200", {"start": begin, "end": end})
     assert "return value" in running.host.engine.prompts()[-1]
 
 
@@ -121,7 +115,7 @@ def test_what_is_not_known_is_answered_with_an_empty_list(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor], tmp_path: Path
 ) -> None:
     """A document that is not open, one that is no file, one that holds secrets: never null, never an error."""
-    daemon("x", "x", "x", fim=True)
+    daemon("x", "x", "x")
     editor = make_editor()
     assert editor.ask(0, 0) == []
     editor.uri = "untitled:Untitled-1"
@@ -132,21 +126,23 @@ def test_what_is_not_known_is_answered_with_an_empty_list(
     assert editor.ask(0, 6) == []
 
 
-def test_without_a_model_for_it_nothing_is_offered(
-    daemon: Callable[..., Any], make_editor: Callable[..., Editor]
+def test_while_there_is_no_model_nothing_is_offered(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that can't fill in the middle, say."""
-    daemon("x")
+    """The first key begins to load it, once, and does not wait."""
+    running = daemon("x")
+    monkeypatch.setattr(running.host, "loaded", lambda: None)
     editor = make_editor()
     editor.open(TEXT)
-    assert editor.ask(5, 11) == []
+    assert [editor.ask(5, 11) for _ in range(3)] == [[], [], []]
+    assert running.host.wanted == [""]
 
 
 def test_an_editor_without_ghost_text_gets_one_item_of_a_list(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor]
 ) -> None:
     """Last in the list, and to be asked for again as it is typed on."""
-    daemon("value * 2", fim=True)
+    daemon("value * 2")
     editor = make_editor({})
     assert "completionProvider" in editor.capabilities
     editor.open(TEXT)
@@ -163,7 +159,7 @@ def test_an_editor_without_ghost_text_gets_one_item_of_a_list(
 
 def test_windows_do_not_see_each_other(daemon: Callable[..., Any], make_editor: Callable[..., Editor]) -> None:
     """Each has its own text of the same file."""
-    running = daemon("1", "2", fim=True)
+    running = daemon("1", "2")
     one, other = make_editor(), make_editor()
     one.open("one_text = ")
     other.open("other_text = ")
@@ -174,11 +170,9 @@ def test_windows_do_not_see_each_other(daemon: Callable[..., Any], make_editor: 
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_line_ends_are_no_matter(
-    daemon: Callable[..., Any], make_editor: Callable[..., Editor], ends: str
-) -> None:
+def test_line_ends_are_no_matter(daemon: Callable[..., Any], make_editor: Callable[..., Editor], ends: str) -> None:
     """The model reads LF; the place is the editor's."""
-    running = daemon("value * 2", fim=True)
+    running = daemon("value * 2")
     editor = make_editor()
     editor.open(TEXT.replace("\n", ends))
     (item,) = editor.ask(5, 11)
