@@ -141,8 +141,12 @@ class Completions:
         if root not in self._rings:
 
             async def find(snapshot: Snapshot) -> Sequence[ContextBlock]:
-                async with self._contexts.index(root, lambda _: None, patience_s=_INDEX_PATIENCE_S) as index:
-                    return await IndexSources(index)(snapshot)
+                try:
+                    async with self._contexts.index(root, lambda _: None, patience_s=_INDEX_PATIENCE_S) as index:
+                        return await IndexSources(index)(snapshot)
+                except QcnError as error:  # it may be on its way
+                    logger.info("no context from the index of %s: %s", root, error)
+                    return []
 
             self._rings[root] = ContextRing(find)
         return self._rings[root]
@@ -175,8 +179,6 @@ class Completions:
             snapshot = self._latest.get(root)
             if snapshot is not None:
                 await ring.refresh(snapshot, self._clock())
-        except QcnError as error:
-            logger.info("no context for completions in %s: %s", root, error)
         finally:
             self._refreshing.discard(root)
 
