@@ -20,6 +20,7 @@ COMMANDS = {  # name → the line in --help; the module of the same name holds t
     "status": "Show the daemon, its model and its counters.",
     "stop": "Stop the daemon.",
     "lsp": "Serve an editor over standard input and output.",
+    "stats": "Show what became of completions.",
     "undo": "Take back what the last run changed, byte by byte.",
     "bench": "Measure this program on this machine.",
 }
