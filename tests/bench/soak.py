@@ -22,7 +22,7 @@ from qcn_agent.daemon.services import resident_bytes
 from qcn_agent.engine.engine import Engine
 from tests.bench.report import Target, conclude, progress, table
 from tests.bench.soak_clients import Answered, Crowd
-from tests.bench.soak_replay import Replay
+from tests.bench.soak_replay import OtherCalls, Replay
 from tests.random_models import write_hybrid
 
 CONFIG = ModelConfig(
@@ -187,12 +187,16 @@ def main() -> None:
         write_hybrid(path)
         engine = Engine.load(CONFIG, path, scheduling=SCHEDULING)
         cold = Engine.load(replace(CONFIG, host_cache_mb=0, disk_cache_mb=0), path)
-        crowd, replay = Crowd(engine, args.seed), Replay(cold)
+        others = OtherCalls(path, CONFIG)
+        crowd, replay = Crowd(engine, args.seed), Replay(cold, others)
         samples, _ = asyncio.run(run(engine, crowd, replay, args, Path(folder, "cache", "kv")))
         status = engine.status()
         engine.close()
         cold.close()
+        others.close()
     print(shown(samples) + "\n")
+    for wrong in replay.wrong:
+        print(f"wrong: {wrong}")
     print(f"{crowd.num_requests} requests: {dict(crowd.done)}; seed {args.seed}")
     print(
         f"evaluated {status.num_evaluated_tokens}, reused {status.num_reused_tokens}, from host "

@@ -15,7 +15,7 @@ from qcn_agent.engine.generator import TokenLogprob
 from tests.bench import soak
 from tests.bench.soak import Failures, Sample, growth, judge, parse, shown
 from tests.bench.soak_clients import Answered, Crowd, die
-from tests.bench.soak_replay import TIE, Replay
+from tests.bench.soak_replay import TIE, OtherCalls, Replay
 from tests.random_models import write_hybrid
 
 SAMPLE = Sample(0.0, 0, 100 << 20, 8, 1 << 20, 2, 1 << 20, 3, True)
@@ -41,8 +41,10 @@ def engine(model_path: Path) -> Iterator[Engine]:
 def replay(model_path: Path) -> Iterator[Replay]:
     """With an engine that keeps nothing."""
     cold = Engine.load(replace(soak.CONFIG, host_cache_mb=0, disk_cache_mb=0), model_path)
-    yield Replay(cold)
+    others = OtherCalls(model_path, soak.CONFIG)
+    yield Replay(cold, others)
     cold.close()
+    others.close()
 
 
 def test_a_short_run_loses_nothing(engine: Engine, replay: Replay, home: Path) -> None:
@@ -89,6 +91,16 @@ def test_another_token_is_wrong_unless_it_is_a_tie(replay: Replay) -> None:
     replay.compare(answer(7), [1], logprobs(0.0))
     replay.compare(answer(1), [1, 1], logprobs(1, 1))
     assert len(replay.wrong) == 3
+
+
+def test_a_token_that_other_calls_find_is_a_near_tie(replay: Replay) -> None:
+    """The path is read again in calls of other sizes; what none of them finds stays wrong."""
+    found = replay._likeliest(np.arange(5, dtype=np.int32))
+    (token,) = found
+    replay.compare(answer(token), [token + 1], [TokenLogprob(token + 1, -1.0, ((token + 1, -1.0), (token, -3.0)))])
+    assert (replay.wrong, replay.num_ties) == ([], 1)
+    replay.compare(answer(token + 2), [token + 1], [TokenLogprob(token + 1, -1.0, ((token + 1, -1.0),))])
+    assert len(replay.wrong) == 1
 
 
 def test_growth_is_that_after_the_warm_up() -> None:
