@@ -23,8 +23,8 @@ _ASKED = SamplingParams(temperature=0.0, top_logprobs=8)
 class Replay:
     """`cold` forgets each prompt as soon as it is answered.
 
-    The expert router may decide a near tie by rounding (see tests/engine/walk.py), after which logits differ by more than
-    TIE. So a token is also right if it is the likeliest one when its path is read in calls of another size.
+    The expert router may decide a near tie by rounding (see tests/engine/walk.py), after which logits differ by more
+    than TIE. So a token is also right if it is the likeliest one when its path is read in calls of another size.
     """
 
     def __init__(self, cold: Engine, likeliest: Likeliest) -> None:
@@ -68,9 +68,8 @@ class Replay:
             path = np.concatenate([answered.prompt, answered.tokens[:agreed]]).astype(np.int32)
             margin = 0.0 if ours[agreed] in self._likeliest(path) else margin
         if margin > TIE:
-            self.wrong.append(
-                f"{answered.kind}, {len(answered.prompt)} tokens: {ours} is not {list(tokens)}, {margin:.4f}"
-            )
+            what = f"{answered.kind}, {len(answered.prompt)} tokens"
+            self.wrong.append(f"{what}: {ours} is not {list(tokens)}, {margin:.4f}")
             return
         self.num_ties += 1
         self.widest_tie = max(self.widest_tie, margin)
