@@ -1,7 +1,7 @@
 """What an editor says of itself with `initialize`, beyond LSP."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -40,6 +40,14 @@ class ClientOptions:
             shows_inline_completion=bool(text and text.inline_completion),
             annotates_edits=bool(edit and edit.document_changes and edit.change_annotation_support),
         )
+
+    def after(self, event: types.WorkspaceFoldersChangeEvent) -> "ClientOptions":
+        """The same with the folders that are open now."""
+        removed = {path_of(folder.uri) for folder in event.removed}
+        added = (path_of(folder.uri) for folder in event.added)
+        kept = [folder for folder in self.folders if folder not in removed]
+        new = [folder for folder in added if folder is not None and folder not in kept]
+        return replace(self, folders=(*kept, *new))
 
     def folder_of(self, path: Path) -> Path | None:
         """The innermost folder of the workspace that holds a file."""

@@ -132,9 +132,15 @@ async def connect(services: Services, reader: asyncio.StreamReader, writer: asyn
     diagnostics.register(server, services)
     offering = completion.register(server, services)
 
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def folders_changed(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        server.options = server.options.after(params.event)
+        services.completions.add_projects(server.options.folders)
+
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
         server.options = ClientOptions.of(params)
+        services.completions.add_projects(server.options.folders)
         if not server.options.shows_inline_completion:
             completion.register_popup(server, offering)
 

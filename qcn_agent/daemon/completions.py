@@ -6,7 +6,7 @@ A key never waits for a model: the first one starts the load, and until it is th
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Completions:
         self._rings: dict[Path, ContextRing] = {}
         self._ignored: dict[Path, Ignored] = {}
         self._latest: dict[Path, Snapshot] = {}  # where somebody was last
+        self._projects: set[Path] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refreshing: set[Path] = set()
         self._no_load_before = float("-inf")
@@ -82,6 +83,10 @@ class Completions:
             await ignored.learn(snapshot.path)
         workspace = self._workspace(root, hosted)
         return await workspace.completer.complete(snapshot, trigger, client) if workspace else None
+
+    def add_projects(self, roots: Iterable[Path]) -> None:
+        """Folders that somebody has opened. Others, such as that of a lone file, are not indexed."""
+        self._projects.update(roots)
 
     def opened(self, root: Path, path: str) -> None:
         """A file was opened or saved."""
@@ -141,6 +146,8 @@ class Completions:
         if root not in self._rings:
 
             async def find(snapshot: Snapshot) -> Sequence[ContextBlock]:
+                if root not in self._projects:
+                    return []
                 try:
                     async with self._contexts.index(root, lambda _: None, patience_s=_INDEX_PATIENCE_S) as index:
                         return await IndexSources(index)(snapshot)

@@ -119,6 +119,23 @@ async def test_after_a_pause_edits_become_context(tmp_path: Path, desks: list[De
     assert (status["context_epoch"], status["num_context_blocks"]) == (1, 1)
 
 
+async def test_only_folders_that_were_opened_are_indexed(tmp_path: Path, desks: list[Desk]) -> None:
+    """A lone file may lie in somebody's home."""
+    (tmp_path / "b.py").write_text("def helper_of_mine(value):\n    return value\n")
+    desk = Desk(tmp_path, "value * 2")
+    desks.append(desk)
+    ring = desk.completions._ring(tmp_path)
+    snapshot = Snapshot("file:///a.py", "a.py", "python", 1, "helper_of_mine(", "")
+    await desk.ask()
+    assert await ring.refresh(snapshot, desk.clock.now) is False
+    assert desk.contexts.workspaces == []
+    desk.completions.add_projects([tmp_path])
+    async with desk.contexts.index(tmp_path, lambda _: None):
+        pass
+    assert await ring.refresh(snapshot, desk.clock.now) is True
+    assert any("helper_of_mine" in block.text for block in ring.context.blocks)
+
+
 async def test_counts_are_written_at_the_end(tmp_path: Path, desks: list[Desk]) -> None:
     """In the state directory."""
     desk = Desk(tmp_path, "value * 2")
