@@ -42,7 +42,7 @@ fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 soak: $(VENV)/.dev  ## half an hour of mixed load; SOAK_ARGS='--minutes 5 --requests 1000' is shorter
 	@$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
 
-bench: bench-cli bench-decode bench-speculate bench-fix bench-engine bench-index bench-localise  ## all benchmarks
+bench: bench-cli bench-decode bench-speculate bench-fix bench-engine bench-index bench-lsp bench-localise  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
 	@$(BIN)/python tests/bench/cli_start.py
@@ -61,6 +61,9 @@ bench-index: $(VENV)/.dev  ## the index on sympy and on 90,000 files
 
 bench-localise: $(VENV)/.dev  ## which files `locate` finds for changelog entries and stack traces
 	@$(BIN)/python -m tests.bench.localise_bench $(BENCH_ARGS)
+
+bench-lsp: $(VENV)/.dev  ## keys typed through a real shim and daemon, alone and beside the agent
+	@$(BIN)/python -m tests.bench.lsp_bench $(BENCH_ARGS)
 
 bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
 	@$(BIN)/python tests/bench/fix_bench.py
