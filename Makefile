@@ -104,4 +104,4 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-fix demo-matrix clean
+.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-lsp bench-fix demo-matrix clean
