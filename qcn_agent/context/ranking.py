@@ -60,6 +60,16 @@ class Ranking:
     query: IssueQuery
     files: tuple[RankedFile, ...]
 
+    @property
+    def symbols(self) -> tuple[RankedSymbol, ...]:
+        """The symbols of all files, best first: by the file's score plus the symbol's, each as a share of the best."""
+        pairs = [(file, symbol) for file in self.files for symbol in file.symbols]
+        top_file = max((file.score for file, _symbol in pairs), default=0.0) or 1.0
+        top_symbol = max((symbol.score for _file, symbol in pairs), default=0.0) or 1.0
+        shares = [round(file.score / top_file + symbol.score / top_symbol, _DIGITS) for file, symbol in pairs]
+        order = sorted(zip(shares, pairs, strict=True), key=lambda one: (-one[0], one[1][1].path, one[1][1].start_line))
+        return tuple(symbol for _share, (_file, symbol) in order)
+
 
 def rank(
     index: Index, issue: str, *, limit: int = 300, weights: Weights = DEFAULT, reranker: Reranker | None = None
