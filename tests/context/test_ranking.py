@@ -101,7 +101,7 @@ def test_equal_files_are_ordered_by_path(tmp_path: Path) -> None:
 
 def test_symbols_of_all_files_are_ordered_together(index: Index) -> None:
     """The best file's best comes first; all are there, each once."""
-    ranking = rank(index, "`Retry.increment` of net/util/retry.py and `Pool.close`")
+    ranking = rank(index, "`Retry.increment` raises MaxRetryError too early, in a pool")
     names = [symbol.qualified for symbol in ranking.symbols]
 
     assert names[0] == "Retry.increment"
