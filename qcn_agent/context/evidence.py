@@ -1,6 +1,6 @@
 """Evidence of one kind for some files, each piece with a reason that a person can check."""
 
-from collections.abc import Iterable
+from collections.abc import KeysView
 
 
 class Evidence:
@@ -14,7 +14,7 @@ class Evidence:
         pieces = self._pieces.setdefault(file_id, {})
         pieces[reason] = max(pieces.get(reason, 0.0), value)
 
-    def file_ids(self) -> Iterable[int]:
+    def file_ids(self) -> KeysView[int]:
         """Files with a piece."""
         return self._pieces.keys()
 

@@ -12,13 +12,16 @@ from qcn_agent.index.relations import RelationReader
 from qcn_agent.index.rows import CorpusStats
 
 MAX_WORDS = 128
+MAX_WORDS_OF_A_FILE = 12
 MAX_POSTINGS = 30_000  # what a search for candidates may look at: rare words first
 _ONLY_STRINGS = (0.0, 0.0, 0.5, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Lexical:
-    """`scores` and `strings` by file, the best of each is 1; `gains`: weight × idf of each word of the query."""
+    """`scores` and `strings` by file, the best of each is 1; `gains`: weight × idf of each word of the query; `words`:
+    the MAX_WORDS_OF_A_FILE that add most to a file's score, best first.
+    """
 
     scores: Mapping[int, float]
     strings: Mapping[int, float]
@@ -31,7 +34,7 @@ class Lexical:
         return cls({}, {}, {}, {})
 
     def best_words(self, file_id: int) -> tuple[str, ...]:
-        """The words that add most to a file's score, best first."""
+        """The words that add most to a file's score, best first; none for another file."""
         return self.words.get(file_id, ())
 
 
@@ -54,7 +57,7 @@ def score_words(
         dict(zip(file_ids, _scaled(parts.sum(axis=1)), strict=True)),
         dict(zip(file_ids, _scaled(in_strings.sum(axis=1)), strict=True)),
         gains,
-        {file_id: _best_words(row, list(words)) for file_id, row in zip(file_ids, parts, strict=True)},
+        dict(zip(file_ids, _best_words(parts, list(words)), strict=True)),
     )
 
 
@@ -84,6 +87,8 @@ def _scaled(scores: Scores) -> list[float]:
     return scaled
 
 
-def _best_words(row: Scores, words: list[str], limit: int = 5) -> tuple[str, ...]:
-    order = np.lexsort((np.arange(len(row)), -row))[:limit]
-    return tuple(words[number] for number in order if row[number] > 0)
+def _best_words(parts: Scores, words: list[str]) -> list[tuple[str, ...]]:
+    order = np.argsort(-parts, axis=1, kind="stable")[:, :MAX_WORDS_OF_A_FILE]
+    counts = np.minimum((parts > 0).sum(axis=1), MAX_WORDS_OF_A_FILE).tolist()
+    rows = zip(order.tolist(), counts, strict=True)
+    return [tuple(words[number] for number in row[:count]) for row, count in rows]

@@ -2,17 +2,20 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from qcn_agent.context.evidence import Evidence
+from qcn_agent.index.imports import Import
 from qcn_agent.index.pairs import nearness, stem_under_test
 from qcn_agent.index.relations import RelationReader
-from qcn_agent.index.resolve import ImportResolver
+from qcn_agent.index.resolve import ImportResolver, keys_of
 from qcn_agent.index.rows import IndexedFile
 from qcn_agent.index.store import folder_of, stem_of
 
 _TESTED, _CHANGED, _IMPORTED = 1.0, 0.8, 0.8
 _MAX_COCHANGED = 8
+_NUM_ASKED = 4  # files whose imports are sought in the whole index
+_MAX_FOUND = 100
 _IMPORTS = "is imported by"
 
 
@@ -25,6 +28,11 @@ class Known:
         for file in files:
             self._by_stem[stem_of(file.path)].append(file)
             self._by_folder[folder_of(file.path)].append(file)
+        self._keys = {key for found in self._by_stem.values() for file in found for key in keys_of(file.path)}
+
+    def may_hold(self, found: Import) -> bool:
+        """Whether a file is called what the import asks for: spares the search in most cases."""
+        return not self._keys.isdisjoint(found.keys)
 
     def ending(self, ending: str) -> Sequence[IndexedFile]:
         """As IndexReader.files_ending, in no order."""
@@ -40,28 +48,36 @@ class Known:
 def neighbours_of(index: RelationReader, scores: Mapping[int, float], known: Mapping[int, IndexedFile]) -> Evidence:
     """Evidence from some files (their scores, 0 .. 1) for those one hop away; both ends of an import get it.
 
-    Imported and tested files are sought among the known ones, as one that has no word of the text is no likely end;
-    files that change together may be any.
+    Imported and tested files are sought among the known ones, those that the first _NUM_ASKED files import in the whole
+    index; files that change together may be any.
     """
-    evidence, places = Evidence(), Known(known.values())
+    imports = {file_id: index.imports_in(file_id) for file_id in scores}
+    asked = {key for file_id in list(scores)[:_NUM_ASKED] for one in imports[file_id] for key in one.keys}
+    evidence, places = Evidence(), Known([*known.values(), *_unknown(index, asked, known)])
     for file_id, score in scores.items():
         path = known[file_id].path
-        for other_id, share, reason in _edges(index, known[file_id], places):
+        for other_id, share, reason in _edges(index, known[file_id], imports[file_id], places):
             evidence.add(other_id, score * share, f"{reason} {path}")
             if reason == _IMPORTS and other_id in scores:
                 evidence.add(file_id, scores[other_id] * share, f"imports {known[other_id].path}")
     return evidence
 
 
-def _edges(index: RelationReader, file: IndexedFile, places: Known) -> Iterator[tuple[int, float, str]]:
+def _unknown(index: RelationReader, stems: Collection[str], known: Mapping[int, IndexedFile]) -> list[IndexedFile]:
+    return [file for file in index.files_with_stems(stems, _MAX_FOUND) if file.file_id not in known]
+
+
+def _edges(
+    index: RelationReader, file: IndexedFile, imports: Sequence[Import], places: Known
+) -> Iterator[tuple[int, float, str]]:
     """(file_id, share, reason up to the path) of what is one hop from a file."""
     stem = stem_under_test(file.path)
     for source in places.ending(stem) if stem else ():
         if stem_under_test(source.path) is None:
             yield source.file_id, _TESTED * nearness(source.path, file.path), "is tested by"
     resolver = ImportResolver(places.ending, places.in_folder)
-    imports = index.imports_in(file.file_id)
-    imported = {other.file_id for one in imports for other in resolver.resolve(file, one)}
+    likely = [one for one in imports if places.may_hold(one)]
+    imported = {other.file_id for one in likely for other in resolver.resolve(file, one)}
     for other_id in imported:
         yield other_id, _IMPORTED / math.sqrt(1 + len(imported)), _IMPORTS
     for other in index.cochanged(file.file_id, _MAX_COCHANGED):

@@ -41,10 +41,9 @@ def find_places(index: RelationReader, query: IssueQuery) -> Places:
     for module in dict.fromkeys((*query.imports, *query.modules)):
         _add_module(index, module, places)
     for name, weight in query.names.items():
-        defining = index.definition_counts(name, MAX_DEFINING_FILES + 1)
-        if len(defining) <= MAX_DEFINING_FILES:
-            for file_id, _count in defining:
-                places.definitions.add(file_id, weight / (1 + math.log2(len(defining))), f"defines {name}")
+        defining = index.few_definers(name, MAX_DEFINING_FILES)
+        for file_id in defining:
+            places.definitions.add(file_id, weight / (1 + math.log2(len(defining))), f"defines {name}")
     return places
 
 

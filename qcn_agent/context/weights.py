@@ -50,6 +50,7 @@ class RankWeights:
     strings: float = 0.1
     symbol: float = 0.2
     hop: float = 0.1
+    call: float = 0.05
     test: float = 0.4
     text: float = 0.4
 

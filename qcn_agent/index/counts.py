@@ -11,9 +11,6 @@ from qcn_agent.index.words import FIELDS
 Keys = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.uint8]
 
-_NO_KEY = 7  # term 0 does not exist, and there is no field 7
-_NOTHING: tuple[Keys, Counts] = (np.empty(0, np.uint32), np.empty(0, np.uint8))
-
 
 def encode(keys: Keys, counts: Counts) -> bytes:
     """Keys are 8 × term_id + field, each once. Stored sorted, as differences, byte plane by byte plane, compressed."""
@@ -40,24 +37,29 @@ class CountTable:
     """The counts of several files, to be looked up together; `blobs` are those of `encode`, b"" for no file."""
 
     def __init__(self, blobs: Sequence[bytes]) -> None:
-        decoded = [decode(blob) if blob else _NOTHING for blob in blobs]
-        self._num_files = len(blobs)
-        rows = np.repeat(np.arange(len(blobs), dtype=np.int64), [len(keys) for keys, _counts in decoded])
-        keys = np.concatenate([keys for keys, _counts in [*decoded, _NOTHING]]).astype(np.int64)
-        self._counts = np.concatenate([counts for _keys, counts in [*decoded, _NOTHING]])
-        self._keys = (rows << 32) | keys
-        self._fields = rows * 8 + (keys & 7)
+        raws = [zlib.decompress(blob) if blob else b"" for blob in blobs]
+        sizes = np.array([len(raw) // 5 for raw in raws], np.int64)
+        planes = [b"".join(raw[k * n : (k + 1) * n] for raw, n in zip(raws, sizes, strict=True)) for k in range(5)]
+        low, second, third, high, counts = (np.frombuffer(plane, np.uint8) for plane in planes)
+        sums = np.cumsum(np.stack([low, second, third, high], axis=1).view("<u4").ravel(), dtype=np.uint32)
+        ends = np.cumsum(sizes)
+        before = np.concatenate([np.zeros(1, np.uint32), sums])[ends - sizes]
+        self._num_files, self._counts = len(blobs), counts
+        self._keys = sums - np.repeat(before, sizes)  # sums run over all files and wrap; a file's keys do not
+        self._rows = np.repeat(np.arange(len(blobs)), sizes)
 
     def counts_of(self, term_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """[files, terms, fields]; zeros for a term_id below 0."""
-        keys = np.where(term_ids[:, None] < 0, _NO_KEY, term_ids[:, None] * 8 + np.arange(len(FIELDS)))
-        wanted = (np.arange(self._num_files, dtype=np.int64)[:, None, None] << 32) | keys
-        if not len(self._keys):
-            return np.zeros(wanted.shape, np.int64)
-        places = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        return np.where(self._keys[places] == wanted, self._counts[places], 0).astype(np.int64)
+        wanted, inverse = np.unique(np.append(np.maximum(term_ids, 0), 0).astype(np.uint32), return_inverse=True)
+        terms = self._keys >> 3
+        column = np.searchsorted(wanted[:-1], terms)
+        found = np.flatnonzero(wanted[column] == terms)
+        counts = np.zeros((self._num_files, len(wanted), 8), np.int64)
+        counts[self._rows[found], column[found], self._keys[found] & 7] = self._counts[found]
+        return counts[:, inverse[:-1], : len(FIELDS)]
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """The number of words: [files, fields]."""
-        sums = np.bincount(self._fields, weights=self._counts, minlength=8 * self._num_files)
+        places = self._rows * 8 + (self._keys & 7)
+        sums = np.bincount(places, weights=self._counts, minlength=8 * self._num_files)
         return sums.reshape(-1, 8)[:, : len(FIELDS)].astype(np.int64)

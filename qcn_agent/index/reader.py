@@ -5,7 +5,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ FIELD_WEIGHTS = (4.0, 3.0, 1.5, 1.0, 1.2)
 _MATCHES = f"SELECT rowid, bm25(words, {', '.join(map(str, FIELD_WEIGHTS))}) FROM words WHERE words MATCH ?"
 _COMMON_SHARE = 0.25
 _MIN_COMMON = 1000
+_BATCH = 500  # values in one statement
 
 
 class IndexReader:
@@ -94,6 +95,15 @@ class IndexReader:
                 logger.warning("the index %s can't be read: %s", self._database.name, error)
                 return []
 
+    def _rows_of(self, sql: str, values: Collection[object]) -> list[Any]:
+        """Rows of a statement whose last condition is `IN`, which gets the values, many at once."""
+        listed, rows = list(values), []
+        with self._reading():
+            for start in range(0, len(listed), _BATCH):
+                part = listed[start : start + _BATCH]
+                rows += self._rows(f"{sql} ({', '.join('?' * len(part))})", *part)
+        return rows
+
     # Files
 
     def generation(self) -> int:
@@ -110,6 +120,11 @@ class IndexReader:
         rows = self._rows(f"SELECT {_FILE_COLUMNS} FROM files WHERE file_id = ?", file_id)
         return _file(rows[0]) if rows else None
 
+    def files_by_id(self, file_ids: Collection[int]) -> dict[int, IndexedFile]:
+        """Those of the files that exist."""
+        rows = self._rows_of(f"SELECT {_FILE_COLUMNS} FROM files WHERE file_id IN", file_ids)
+        return {row[0]: _file(row) for row in rows}
+
     def file_at(self, path: str) -> IndexedFile | None:
         """The file at a path relative to the workspace."""
         rows = self._rows(f"SELECT {_FILE_COLUMNS} FROM files WHERE path = ?", os.fsencode(path))
@@ -119,6 +134,12 @@ class IndexReader:
         """Files whose name up to its first dot is `stem`, sorted by path."""
         sql = f"SELECT {_FILE_COLUMNS} FROM files WHERE stem = ? ORDER BY path"
         return [_file(row) for row in self._rows(sql, os.fsencode(stem))]
+
+    def files_with_stems(self, stems: Collection[str], limit: int) -> list[IndexedFile]:
+        """As files_with_stem for several stems, the first `limit` by path."""
+        sql = f"SELECT {_FILE_COLUMNS} FROM files WHERE stem IN"
+        rows = self._rows_of(sql, {os.fsencode(stem) for stem in stems})
+        return [_file(row) for row in sorted(rows, key=lambda row: row[1])[:limit]]
 
     def files_ending(self, ending: str) -> list[IndexedFile]:
         """Files whose path, up to the first dot of the name, is or ends with `/` and `ending`, sorted by path."""
@@ -166,21 +187,17 @@ class IndexReader:
             return []
         lowest = heapq.nlargest(limit, scores.values())[-1]
         kept = [(file_id, score) for file_id, score in scores.items() if score >= lowest]
-        paths = {file_id: self._path(file_id) for file_id, _score in kept}
-        return sorted(kept, key=lambda item: (-item[1], paths[item[0]]))[:limit]
-
-    def _path(self, file_id: int) -> bytes:
-        rows = self._rows("SELECT path FROM files WHERE file_id = ?", file_id)
-        return bytes(rows[0][0]) if rows else b""
+        sql = "SELECT file_id, path FROM files WHERE file_id IN"
+        paths = dict(self._rows_of(sql, [file_id for file_id, _score in kept]))
+        return sorted(kept, key=lambda item: (-item[1], paths.get(item[0], b"")))[:limit]
 
     def field_counts(self, file_ids: Sequence[int], words: Sequence[str]) -> FieldCounts:
         """How often each word occurs in each field of each file; zeros for a file that is not there (any more)."""
         with self._reading():
             terms = self._terms(words)
             term_ids = np.array([terms.get(word, (-1, 0))[0] for word in words], np.int64)
-            sql = "SELECT counts FROM contents WHERE file_id = ?"
-            rows = (self._rows(sql, file_id) for file_id in file_ids)
-            table = count_blobs.CountTable([found[0][0] if found else b"" for found in rows])
+            blobs = dict(self._rows_of("SELECT file_id, counts FROM contents WHERE file_id IN", file_ids))
+        table = count_blobs.CountTable([blobs.get(file_id, b"") for file_id in file_ids])
         return FieldCounts(table.counts_of(term_ids), table.lengths())
 
     def corpus_stats(self, words: Sequence[str] = ()) -> CorpusStats:
@@ -197,8 +214,8 @@ class IndexReader:
 
     def _terms(self, texts: Sequence[str]) -> dict[str, tuple[int, int]]:
         """(term_id, number of files) of those texts that are known."""
-        sql = "SELECT term_id, num_files FROM terms WHERE text = ?"
-        return {text: rows[0] for text in texts if (rows := self._rows(sql, text))}
+        rows = self._rows_of("SELECT text, term_id, num_files FROM terms WHERE text IN", texts)
+        return {text: (term_id, num_files) for text, term_id, num_files in rows}
 
     # Names
 
@@ -206,6 +223,11 @@ class IndexReader:
         """What a file defines, in the order of the text."""
         rows = self._rows("SELECT definitions FROM contents WHERE file_id = ?", file_id)
         return unpacked_definitions(rows[0][0]) if rows else ()
+
+    def definitions_by_id(self, file_ids: Collection[int]) -> dict[int, tuple[Definition, ...]]:
+        """definitions_of several files."""
+        rows = self._rows_of("SELECT file_id, definitions FROM contents WHERE file_id IN", file_ids)
+        return {file_id: unpacked_definitions(blob) for file_id, blob in rows}
 
     def imports_in(self, file_id: int) -> tuple[Import, ...]:
         """What a file imports, as it is written."""
@@ -236,6 +258,20 @@ class IndexReader:
     def definition_counts(self, name: str, limit: int = -1) -> list[tuple[int, int]]:
         """(file_id, count) of the files that define a name, at most `limit`; cheap, without positions."""
         return [(file_id, count) for file_id, _path, count in self._named(name, "num_definitions", limit)]
+
+    def few_definers(self, name: str, limit: int) -> list[int]:
+        """The files that define a name, in no order; none where more than `limit` do."""
+        sql = (
+            "SELECT file_id FROM named WHERE term_id = (SELECT term_id FROM terms WHERE text = ?) "
+            "AND num_definitions > 0 LIMIT ?"
+        )
+        found = [file_id for (file_id,) in self._rows(sql, name, limit + 1)]
+        return found if len(found) <= limit else []
+
+    def references_in(self, file_id: int) -> dict[str, tuple[int, ...]]:
+        """The names that a file calls, accesses or inherits from, each with its (first) lines."""
+        rows = self._rows("SELECT refs FROM contents WHERE file_id = ?", file_id)
+        return {name: tuple(lines) for name, (_count, *lines) in dict(unpacked(rows[0][0]) if rows else {}).items()}
 
     def importing_key(self, key: str, limit: int = 2000) -> list[int]:
         """Files with an import whose key (record.import_key) or imported name is `key`."""

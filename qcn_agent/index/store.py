@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _PUT_NAMED = "INSERT INTO named VALUES (?, ?, ?, ?, ?)"
 
 def stem_of(path: str) -> str:
     """The file's name up to its first dot; a hidden file's whole name."""
-    name = PurePosixPath(path).name
+    name = path.rpartition("/")[2]
     return name.partition(".")[0] or name
 
 

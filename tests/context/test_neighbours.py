@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from qcn_agent.context.neighbours import Known, neighbours_of
+from qcn_agent.index.imports import Import
 from tests.fakes.indexed import IndexedTree, indexed
 
 
@@ -42,6 +43,26 @@ def test_what_changes_together_is_near(tmp_path: Path) -> None:
             tree.store.replace_cochange([(tree.id_of("one.py"), tree.id_of("two.py"), 0.5)])
 
         assert _reasons(tree, {"one.py": 1.0})["two.py"] == ["changes together with one.py"]
+
+
+def test_an_import_is_sought_in_the_whole_index(tree: IndexedTree) -> None:
+    """Though no word of the text led to the imported file."""
+    pool = tree.reader.file_at("net/pool.py")
+    assert pool is not None
+
+    evidence = neighbours_of(tree.reader, {pool.file_id: 1.0}, {pool.file_id: pool})
+
+    assert evidence.reasons(tree.id_of("net/util/retry.py")) == ["is imported by net/pool.py"]
+
+
+def test_known_files_answer_for_imports(tree: IndexedTree) -> None:
+    """By what they may be called: the file, or the package that it is the main file of."""
+    known = Known(tree.reader.files())
+
+    assert known.may_hold(Import("net.util.retry", ("Retry",), 1))
+    assert known.may_hold(Import(".", ("cookies",), 1))
+    assert known.may_hold(Import("x.util", (), 1))
+    assert not known.may_hold(Import("os.path", ("join",), 1))
 
 
 def test_no_files_have_no_neighbours(tree: IndexedTree) -> None:

@@ -99,6 +99,32 @@ def test_equal_files_are_ordered_by_path(tmp_path: Path) -> None:
         index.close()
 
 
+def test_symbols_of_all_files_are_ordered_together(index: Index) -> None:
+    """The best file's best comes first; all are there, each once."""
+    ranking = rank(index, "`Retry.increment` raises MaxRetryError too early, in a pool")
+    names = [symbol.qualified for symbol in ranking.symbols]
+
+    assert names[0] == "Retry.increment"
+    assert sorted(ranking.symbols, key=repr) == sorted((s for f in ranking.files for s in f.symbols), key=repr)
+
+
+def test_without_files_there_are_no_symbols(index: Index) -> None:
+    """No division by nothing."""
+    assert rank(index, "").symbols == ()
+
+
+def test_a_file_that_only_the_hop_leads_to_is_ranked(tmp_path: Path) -> None:
+    """Last, with what leads to it as the reason."""
+    files = {"a.py": "from b import helper\n\n\ndef token():\n    return helper()\n", "b.py": "def helper(): pass\n"}
+    with indexed(tmp_path / "w", files) as tree:
+        index = tree.index()
+        best, last = rank(index, "token is broken").files
+        index.close()
+
+    assert (best.path, last.path) == ("a.py", "b.py")
+    assert last.reasons == ("is imported by a.py", "token uses helper")
+
+
 def test_only_the_best_files_have_symbols(tmp_path: Path) -> None:
     """The others are ranked without."""
     files = {f"f{number}.py": "def token(): pass\n" for number in range(FILES_WITH_SYMBOLS + 5)}

@@ -1,12 +1,14 @@
 """Definitions scored."""
 
+from pathlib import Path
+
 import numpy as np
 
 from qcn_agent.context.issue import query_of
-from qcn_agent.context.symbols import SymbolScorer
+from qcn_agent.context.symbols import MAX_SYMBOLS, SymbolScorer
 from qcn_agent.index.tags import Definition
 from tests.context.conftest import RETRY
-from tests.fakes.indexed import IndexedTree, write_tree
+from tests.fakes.indexed import IndexedTree, indexed, write_tree
 
 
 def _scored(
@@ -15,7 +17,7 @@ def _scored(
     file = tree.reader.file_at("net/util/retry.py")
     assert file is not None
     scorer = SymbolScorer(tree.workspace, query_of(text), gains)
-    return scorer.scored(file, tree.reader.definitions_of(file.file_id), lines)
+    return scorer.scored(file, tree.reader.definitions_of(file.file_id), lines, tuple(gains))
 
 
 def _names(scored: list[tuple[float, Definition]]) -> list[str]:
@@ -62,6 +64,20 @@ def test_a_file_that_changed_is_scored_by_its_names(tree: IndexedTree) -> None:
         assert "Retry.increment" not in _names(_scored(tree, "x", {"redirects": 3.0}))
     finally:
         write_tree(tree.workspace, {"net/util/retry.py": RETRY})
+
+
+def test_a_file_has_a_limited_number_of_symbols(tmp_path: Path) -> None:
+    """The best of them, in the order of the text where they are alike."""
+    source = "".join(f"def token{number}(): pass\n" for number in range(MAX_SYMBOLS + 9))
+    with indexed(tmp_path / "w", {"a.py": source}) as built:
+        file = built.reader.file_at("a.py")
+        assert file is not None
+        scorer = SymbolScorer(built.workspace, query_of("x"), {"token": 1.0})
+
+        found = scorer.scored(file, built.reader.definitions_of(file.file_id), (), ("token",))
+
+    assert len(found) == MAX_SYMBOLS
+    assert found[0][1].name == "token0"
 
 
 def test_scores_are_finite(tree: IndexedTree) -> None:

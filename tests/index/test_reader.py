@@ -55,6 +55,46 @@ def test_files_are_found_by_parts_of_their_path(tree: IndexedTree) -> None:
     assert tree.reader.files_ending("et/socket") == []
 
 
+def test_several_files_are_found_together(tree: IndexedTree) -> None:
+    """By id and by stem; what is not there is left out, and a limit cuts by path."""
+    files = tree.reader.files()
+    ids = [file.file_id for file in files]
+
+    assert tree.reader.files_by_id([*ids, 10_000]) == dict(zip(ids, files, strict=True))
+    assert tree.reader.files_by_id([]) == {}
+    stems = {"socket", "notes", "app", "nothing"}
+    assert [file.path for file in tree.reader.files_with_stems(stems, 9)] == ["app.py", "net/socket.py", "notes.md"]
+    assert [file.path for file in tree.reader.files_with_stems(stems, 1)] == ["app.py"]
+
+
+def test_batches_are_as_long_as_need_be(tree: IndexedTree) -> None:
+    """More values than one statement takes."""
+    one = tree.id_of("app.py")
+
+    assert list(tree.reader.files_by_id([*range(50_000, 51_200), one])) == [one]
+    words = [*(f"nothing{number}" for number in range(1200)), "socket"]
+    assert tree.reader.corpus_stats(words).document_frequencies["socket"] == 2
+
+
+def test_definitions_and_references_of_a_file(tree: IndexedTree) -> None:
+    """As the single queries give them; of an unknown file there are none."""
+    client, app = tree.id_of("net/http_client.py"), tree.id_of("app.py")
+
+    assert tree.reader.definitions_by_id([client, 10_000]) == {client: tree.reader.definitions_of(client)}
+    assert tree.reader.references_in(app)["send"] == (3, 4)
+    assert tree.reader.references_in(10_000) == {}
+
+
+def test_few_definers_are_all_or_none(tmp_path: Path) -> None:
+    """A name that more files define than asked for tells nothing."""
+    with indexed(tmp_path / "w", {f"f{number}.py": "def get(): pass\n" for number in range(3)}) as built:
+        ids = {built.id_of(f"f{number}.py") for number in range(3)}
+
+        assert set(built.reader.few_definers("get", 3)) == ids
+        assert built.reader.few_definers("get", 2) == []
+        assert built.reader.few_definers("put", 2) == []
+
+
 def test_candidates_are_best_first(tree: IndexedTree) -> None:
     """A word in the path and in a definition counts more than one in the body; weights count."""
     ranked = tree.reader.candidates({"client": 1.0, "http": 1.0}, 10)
