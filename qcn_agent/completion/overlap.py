@@ -1,5 +1,6 @@
 """Filters against saying what is there already: before the cursor, behind it, or in the lines around."""
 
+from qcn_agent.completion.brackets import open_brackets
 from qcn_agent.completion.likeness import is_like
 from qcn_agent.completion.place import Place
 from qcn_agent.completion.values import Kind
@@ -20,11 +21,11 @@ def suffix_overlap(text: str, place: Place) -> str:
     rest = place.snapshot.line_after.rstrip()
     if not rest:
         return text
-    first, _, others = text.partition("\n")
+    first = text.partition("\n")[0]
     for length in range(min(len(first), len(rest)), 0, -1):
         if first.rstrip().endswith(rest[:length]) and _may_cut(first.rstrip(), rest, length):
             return first.rstrip()[:-length]
-    return first if others and rest.strip(")]}>,;: \"'`") else text
+    return text
 
 
 def _may_cut(first: str, rest: str, length: int) -> bool:
@@ -66,7 +67,14 @@ def next_lines(text: str, place: Place) -> str:
         theirs = list(below[: len(ours)])
         if len(ours) == len(theirs) and _are_alike(ours, theirs):
             return "" if position == 0 else "\n".join(lines[:number]).rstrip("\n")
-    return text
+    return _without_closer(text, below[0])
+
+
+def _without_closer(text: str, below: str) -> str:
+    """Without a last line that only closes a block, if that stands below, unless the text itself opened it."""
+    kept, newline, last = text.rstrip().rpartition("\n")
+    is_there = bool(newline) and last == below.rstrip() and not set(last.strip()) - set(")]};,")
+    return kept if is_there and last.strip() and not open_brackets(kept) else text
 
 
 def _are_alike(ours: list[str], theirs: list[str]) -> bool:

@@ -72,7 +72,7 @@ class Stream:
         if base.after not in readings(snapshot.after):
             return None
         typed = snapshot.before[len(base.before) :]
-        if self.text.startswith(typed) and (len(typed) < len(self.text) or not self.ended):
+        if self.text.startswith(typed) and (len(typed) < len(self.text) or not typed or not self.ended):
             return typed
         return typed if not self.ended and typed.startswith(self.text) else None
 
