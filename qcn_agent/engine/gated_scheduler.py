@@ -13,6 +13,7 @@ from qcn_agent.engine.scheduler import Members, OnEnter, Scheduler
 from qcn_agent.engine.sequence import Sequence, SequenceState
 from qcn_agent.engine.session import SessionManager
 from qcn_agent.engine.turnstile import GateFlag, Side
+from qcn_agent.errors import EngineError
 
 
 class GatedScheduler(Scheduler):
@@ -62,15 +63,20 @@ class GatedScheduler(Scheduler):
         begin = self._clock()
         turn = min(map(self._turn_at_gate, members))
         self._tell(())  # nobody is to blame for what happens on the other side of the gate
-        if self._gate.enter(self._side, turn):
-            self._count_wait()
-        self._gate_s = self._clock() - begin
+        is_passed_over = self._gate.enter(self._side, turn)
         try:
+            if is_passed_over:
+                self._count_wait()
+            self._gate_s = self._clock() - begin
             self._tell(members)
             return super()._run(members)
         finally:
             self._tell(())
             self._gate.leave(self._side)
+
+    def _blame(self, error: EngineError) -> None:
+        super()._blame(error)
+        self._rest()  # the step before still counted those that have ended now
 
     def _has_news(self) -> bool:
         return self._gate.is_shared or super()._has_news()

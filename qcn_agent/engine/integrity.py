@@ -19,7 +19,7 @@ def check_integrity(kept: Residency, backend: Backend, is_interrupted: Callable[
     _require(sorted(ids) == list(range(kept.num_ids)), f"sequence ids are lost or shared: {sorted(ids)}")
     for branch in kept.branches.values():
         _check_branch(branch, backend)
-    num_nodes, stored = 0, set[Node]()
+    num_nodes, num_gaps, stored = 0, 0, set[Node]()
     for node in kept.tree.nodes():
         if num_nodes % _NODES_AT_A_TIME == 0 and is_interrupted():
             return False
@@ -27,8 +27,10 @@ def check_integrity(kept: Residency, backend: Backend, is_interrupted: Callable[
         _check_node(node, kept)
         if node.kv is not None or node.state is not None:
             stored.add(node)
+        num_gaps += node.kv is None and _has_copies(node)
     _require(num_nodes == kept.tree.num_nodes, "nodes are miscounted")
     _check_copies(stored, kept)
+    kept.has_gaps = num_gaps > 0  # those of lost files may be filled by now
     return True
 
 

@@ -156,10 +156,14 @@ class PrefixCache:
 
     def _save_anchors(self, branch: Branch) -> None:
         """Copy to the host what is not there yet, as far as it has room: they are useless without the branch's KV."""
-        if not self._backend.full_copies:
+        if self._backend.full_copies:
+            return
+        try:
             for node in branch.node.path():
                 while node.is_anchor and self.kept.save_a_part(node):
                     pass
+        except Exception:  # what is to be forgotten must go, with or without a copy
+            logger.exception("an anchor could not be copied before its conversation is forgotten")
 
     def write_behind(self) -> bool:
         """Copy one thing that only the device has to host memory while nobody waits. False when there is nothing.

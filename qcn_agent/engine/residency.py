@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from qcn_agent.engine.arena import Blob
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import FloatArray
 from qcn_agent.engine.ledger import Ledger
@@ -239,13 +240,20 @@ class Residency:
         """After a copy on the path of `node` could not be read: without it, look again."""
         for ancestor in node.path():
             if ancestor.kv is not None and ancestor.kv.is_lost:
-                self.tiers.forget_kv(ancestor)
-                self.note_stored(ancestor)
-                self.has_gaps = True
-                if not ancestor.holders:
-                    self._remove_below(ancestor)
+                self._forget_everywhere(ancestor.kv, ancestor)
+                if ancestor.parent is None:
                     return
         self.forget_copies(node)
+
+    def _forget_everywhere(self, blob: Blob, top: Node) -> None:
+        """Without a lost copy of KV, which after a split several nodes from `top` down may have."""
+        self.has_gaps = True
+        for node in [top, *self.tree.nodes(top)]:
+            if node.parent is not None and node.kv is blob:
+                self.tiers.forget_kv(node)
+                self.note_stored(node)
+                if not node.holders:
+                    self._remove_below(node)
 
     def drop_branch(self, branch: Branch) -> None:
         """Give up an idle branch without a copy."""

@@ -197,8 +197,8 @@ class Scheduler:
             return
         unused = self._drops - {sequence.request.session for sequence in self._roster.live}
         for name in unused:
+            self._drops.discard(name)  # before: what fails once is not tried at each step
             self._sessions.drop(name)
-        self._drops -= unused
 
     def _admit(self) -> None:
         """Give branches to those who wait; background work gets one when it is its turn."""

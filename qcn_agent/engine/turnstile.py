@@ -107,6 +107,7 @@ class Turnstile:
 
     def _wait(self, side: "Side") -> None:
         side.is_at_gate = True
+        self._changed.notify_all()  # whoever waits for what this side wanted before may go now
         while not self._may_pass(side):
             self._changed.wait(_GAP_S if self._passes_by_itself() else None)
         side.is_at_gate = False

@@ -154,3 +154,25 @@ def test_what_is_owed_elsewhere_is_not_cut_short(
     assert agent.side.gate.owed_s == pytest.approx(0.3)
     agent.side.gate.completion_at = agent.side.gate.clock()
     assert agent.scheduler._quantum_s() == pytest.approx(0.3)
+
+
+def test_an_unforeseen_error_leaves_no_side_busy(
+    halves: tuple[Half, Half], completion: GenerationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other side would wait for a completion that has ended."""
+    agent, typing = halves
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(typing.scheduler._sessions, "extend", broken)
+        recorder = typing.submit(completion)
+        with pytest.raises(ZeroDivisionError):
+            typing.finish()
+        typing.scheduler._blame(EngineError("internal error"))  # as the thread's loop does
+    assert isinstance(recorder.error, EngineError)
+    assert not typing.side.is_busy
+    answered = agent.submit(completion)
+    agent.finish()
+    assert answered.finished.reason == "length"

@@ -234,6 +234,23 @@ def test_a_session_is_dropped_when_nothing_of_it_runs(
     assert desk.sessions.sessions == ()
 
 
+def test_a_session_that_can_not_be_forgotten_is_tried_once(
+    desk: Desk, request_for: RequestFor, random_tokens: RandomTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later requests of others are served."""
+    desk.run(request_for(random_tokens(20, 1), session="idle"))
+
+    def broken(_: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(desk.sessions, "drop", broken)
+    desk.scheduler.drop_session("idle")
+    with pytest.raises(MemoryError):
+        desk.scheduler.step()
+    finished, _ = desk.run(request_for(random_tokens(20, 2), session="other"))
+    assert finished.reason in ("stop", "length")
+
+
 def test_closing_ends_what_waits_and_refuses_more(
     desk: Desk, request_for: RequestFor, random_tokens: RandomTokens
 ) -> None:

@@ -253,3 +253,31 @@ def test_clearing_the_flag_misses_no_completion(device: Device, agent: Side, typ
     device.gate.rest(typing)
     device.call(agent, Turn.DECODE, 0.01, act=flag.clear)
     assert not flag.is_set
+
+
+@pytest.mark.parametrize("turn", [Turn.BACKGROUND, Turn.LONG_PREFILL, Turn.DECODE])
+def test_a_side_that_comes_with_less_than_expected_lets_the_other_go(turn: Turn) -> None:
+    """One waits for a completion elsewhere, which ends before its call: the side comes with something less urgent."""
+    gate = Turnstile(0.3)
+    waiting, expected = gate.side(), gate.side()
+    gate.arrive(expected, is_completion=True)
+    done: list[Side] = []
+
+    def call(side: Side, wanted: Turn) -> None:
+        gate.enter(side, wanted)
+        done.append(side)
+        gate.leave(side)
+        gate.rest(side)
+
+    gate.arrive(waiting, is_completion=False)
+    threads = [threading.Thread(target=call, args=(waiting, Turn.FIRST_TOKEN), daemon=True)]
+    threads[0].start()
+    while not waiting.is_at_gate:
+        os.sched_yield()
+    with gate._lock:
+        pass  # now it sleeps
+    threads.append(threading.Thread(target=call, args=(expected, turn), daemon=True))
+    threads[1].start()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    assert done == [waiting, expected]
