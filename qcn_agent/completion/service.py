@@ -275,7 +275,7 @@ class Completer:
 
     def _delay_s(self, desk: Desk, request: Request) -> float:
         """The debounce. What the model takes for a first token is no time lost to the reader."""
-        records = [record.first_ms for record in self.stats.records if record.first_ms]
+        records = [record.first_ms for record in self.stats.records if record.first_ms and not record.is_guess]
         ttft_ms = sum(records) / len(records) if records else 0.0
         score = debounce.promise(request.snapshot)
         setting = self._config.debounce_ms
