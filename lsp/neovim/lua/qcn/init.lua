@@ -20,7 +20,7 @@ local function attached(buf)
     local key = config.current[setting]
     if key then
       require("qcn.keys").bind(buf, key, function()
-        return display.accept_keys(kind)
+        return display.accept(kind)
       end, "qcn: accept " .. kind)
     end
   end

@@ -36,14 +36,14 @@ local function arrived(answer, server)
   end
 end
 
---- What a key would accept now, as the buffer is now and not as it was at the last event; nil when there is nothing.
-function M.rest()
+-- What a key would accept now, as the buffer is now and not as it was at the last event; nil when there is nothing.
+local function remaining()
   return item and is_typing() and items.rest(item) or nil
 end
 
 --- After each change of text, mode or cursor: keep what still holds, hide the rest, and ask for more if `may_ask`.
 function M.update(may_ask)
-  local rest = M.rest()
+  local rest = remaining()
   if rest then
     return show(rest)
   end
@@ -52,7 +52,7 @@ function M.update(may_ask)
   if server and may_ask then
     request.ask(server, false, arrived)
   else
-    request.cancel()
+    request.cancel_elsewhere()
   end
 end
 
@@ -70,27 +70,24 @@ function M.clear()
   request.cancel()
 end
 
---- The keys that accept, nil when there is nothing to accept.
-function M.accept_keys(kind)
-  return M.rest() and ("<Cmd>lua require('qcn.inline').accept('%s')<CR>"):format(kind) or nil
-end
-
---- Put the next "all", "line" or "word" of the suggestion in.
+--- Put the next "all", "line" or "word" of the suggestion in; false when there is nothing to accept.
 function M.accept(kind)
-  local rest, accepted = M.rest(), item
+  local rest, accepted = remaining(), item
   if not rest then
-    return
+    return false
   end
   local chunk = text.take(kind, rest)
   text.insert(chunk)
   if #chunk < #rest then
-    return show(rest:sub(#chunk + 1))
+    show(rest:sub(#chunk + 1))
+    return true
   end
   hide()
   local server = vim.lsp.get_client_by_id(accepted.client_id)
   if server and accepted.command then
     server:exec_cmd(accepted.command, { bufnr = accepted.buf }, function() end)
   end
+  return true
 end
 
 --- Follow the editor's events; `group` is the autocommand group.

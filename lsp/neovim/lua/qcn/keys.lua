@@ -51,7 +51,8 @@ local function name_it(plug, mapping, key, plain)
   vim.fn.mapset("i", false, renamed)
 end
 
---- Bind `key` in a buffer to `accept()`, which gives keys or nil for what the key did before.
+--- Bind `key` in a buffer to `accept()`, and, when that is false, to what the key did before. Not an expression: Vim
+--- may evaluate those before it has put in the key typed just before.
 function M.bind(buf, key, accept, desc)
   local own = vim.api.nvim_buf_call(buf, function()
     return vim.fn.maparg(key, "i", false, true)
@@ -64,13 +65,15 @@ function M.bind(buf, key, accept, desc)
   local plug, plain = ("<Plug>(qcn-before-%d)"):format(count), ("<Plug>(qcn-plain-%d)"):format(count)
   vim.keymap.set("i", plain, key)
   vim.keymap.set("i", key, function()
-    local keys = accept()
-    local mapping = not keys and (before or global_mapping(key))
+    if accept() then
+      return
+    end
+    local mapping = before or global_mapping(key)
     if mapping then
       name_it(plug, mapping, key, plain)
     end
-    return keys or (mapping and plug or plain)
-  end, { buffer = buf, expr = true, remap = true, desc = desc })
+    vim.api.nvim_feedkeys(raw(mapping and plug or plain), "mi", false)
+  end, { buffer = buf, desc = desc })
 end
 
 return M

@@ -29,15 +29,15 @@ local function rest(item)
   return vim.startswith(whole, typed) and whole:sub(#typed + 1) or ""
 end
 
---- The keys that accept: none, it happens as soon as the mapping returns. Nil when there is nothing to accept.
-function M.accept_keys(kind)
+--- Accept, as soon as the mapping returns, the next "all", "line" or "word"; false when there is nothing to accept.
+function M.accept(kind)
   local on_accept = kind ~= "all" and function(item)
     local chunk = text.take(kind, rest(item))
     if chunk ~= "" then
       text.insert(chunk)
     end
   end or nil
-  return vim.lsp.inline_completion.get({ on_accept = on_accept }) and "" or nil
+  return vim.lsp.inline_completion.get({ on_accept = on_accept })
 end
 
 --- Have it ask for a buffer.

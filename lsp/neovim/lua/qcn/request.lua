@@ -28,6 +28,13 @@ function M.cancel()
   end
 end
 
+--- Nobody waits any more, unless the answer is for where the cursor still is.
+function M.cancel_elsewhere()
+  if pending and pending.place ~= place() then
+    M.cancel()
+  end
+end
+
 --- Ask for what comes at the cursor. `on_item(item, client)` hears the first suggestion unless text or cursor have
 --- changed by then or another one is asked for. For the same place as the pending request this does nothing.
 function M.ask(server, is_invoked, on_item)
