@@ -3,7 +3,10 @@
 import contextlib
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ import pytest
 
 pytest.importorskip("msgpack", reason="the `editors` extra is not installed: `make test-editors` does it")
 
-from tests.editors.neovim.nvim import ROOT, Nvim  # noqa: E402 - needs msgpack
+from qcn_agent.daemon import client, endpoint  # noqa: E402
+from tests.editors.neovim.nvim import ROOT, TIMEOUT_S, Nvim  # noqa: E402 - needs msgpack
 
 ARTEFACTS = "QCN_EDITOR_ARTEFACTS"
 QCN = str(Path(sys.executable).parent / "qcn-agent")
@@ -64,6 +68,32 @@ def scripted(start: Start, tmp_path: Path) -> Callable[..., Nvim]:
         return editor
 
     return run
+
+
+@pytest.fixture
+def scripted_daemon(home: Path) -> Iterator[Callable[..., int]]:
+    """Starts a daemon, in a process of its own, whose model says those turns; gives its process. It is gone afterwards,
+    like any that was started after it."""
+
+    def run(*turns: str) -> int:
+        command = [sys.executable, "-m", "tests.fakes.scripted_daemon", *turns]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([PACKAGES, os.environ.get("PYTHONPATH", "")])}
+        process = subprocess.Popen(command, env=env)
+        processes.append(process)
+        deadline = time.monotonic() + TIMEOUT_S
+        while (where := endpoint.find()) is None or where.pid != process.pid:
+            assert process.poll() is None and time.monotonic() < deadline
+        return process.pid
+
+    processes: list[subprocess.Popen[bytes]] = []
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()
+    where = endpoint.find()
+    if where is not None and endpoint.is_locked():
+        os.kill(where.pid, signal.SIGTERM)
+    client.wait_until_gone()
 
 
 def open_file(editor: Nvim, path: Path) -> None:
