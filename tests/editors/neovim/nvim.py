@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgpack
+import pytest
 
+from tests.editors.neovim.conftest import ROOT
 from tests.editors.neovim.screen import GHOST_RGB, Screen
 
+msgpack = pytest.importorskip("msgpack", reason="needs the `editors` extra: `make test-editors`")
+
 WIDTH, HEIGHT = 80, 24
-TIMEOUT_S = 10.0
-ROOT = Path(__file__).parents[3]
+TIMEOUT_S = 30.0
 PLUGIN = ROOT / "lsp" / "neovim"
 TABS = "vim.g.python_recommended_style = 0"  # Neovim would put in spaces for them
 REQUEST, ANSWER, NOTIFICATION = 0, 1, 2

@@ -22,6 +22,20 @@ DIAGNOSE = """
     vim.o.more = false
 """
 
+APPLY = """
+    local function insertion(line, text)
+      local spot = { line = line, character = 0 }
+      return { range = { start = spot, ["end"] = spot }, newText = text }
+    end
+    local version = vim.lsp.util.buf_versions[vim.api.nvim_get_current_buf()] + ...
+    local change = {
+      textDocument = { uri = vim.uri_from_bufnr(0), version = version },
+      edits = { insertion(0, "# first\\n"), insertion(1, "# second\\n") },
+    }
+    local context = { client_id = vim.lsp.get_clients({ name = "qcn" })[1].id }
+    return require("qcn.preview").apply(nil, { edit = { documentChanges = { change } } }, context)
+"""
+
 
 @pytest.fixture
 def editor(start: Callable[..., Nvim], scripted_daemon: Callable[..., int], project: Path) -> Nvim:
@@ -63,7 +77,7 @@ def test_an_edit_that_is_declined_changes_nothing(editor: Nvim) -> None:
 def test_what_is_not_saved_is_said(editor: Nvim) -> None:
     """With what to do."""
     editor.keys("Otyped<Esc>j")
-    editor.wait(lambda: "typed" in editor.lines())
+    editor.wait(lambda: any("typed" in line for line in editor.lines()))
     editor.call("nvim_command", "QcnFixDiagnostic")
     editor.wait(lambda: "save your files" in editor.call("nvim_exec2", "messages", {"output": True})["output"])
 
@@ -75,7 +89,24 @@ def test_a_line_without_a_diagnostic(editor: Nvim) -> None:
     assert "no diagnostic" in editor.call("nvim_exec2", "messages", {"output": True})["output"]
 
 
+def test_an_edit_of_another_version_is_refused(editor: Nvim) -> None:
+    """Neovim itself would leave the buffer alone and say that the edit is made."""
+    answer = editor.lua(APPLY, -1)
+    assert answer == {"applied": False, "failureReason": "the buffer has changed meanwhile"}
+    assert editor.lines()[0] == '"""Small helpers."""'
+
+
+def test_without_asking(editor: Nvim) -> None:
+    """With `confirm = false`; several edits are one step to undo."""
+    before = editor.lines()
+    editor.lua("require('qcn.config').current.confirm = false")
+    assert editor.lua(APPLY, 0) == {"applied": True}
+    assert editor.lines() == ["# first", *before[:1], "# second", *before[1:]]
+    editor.keys("u")
+    editor.wait(lambda: editor.lines() == before)
+
+
 def test_status_shows_the_daemon(editor: Nvim) -> None:
     """Process and model."""
     editor.call("nvim_command", "QcnStatus")
-    editor.wait(lambda: "model: none scripted" in editor.call("nvim_exec2", "messages", {"output": True})["output"])
+    editor.wait_on_screen("model: none scripted")

@@ -17,6 +17,7 @@ def report(editor: Nvim) -> str:
 
 def test_all_is_well(start: Start, scripted_daemon: Callable[..., int], project: Path) -> None:
     """Version, command, daemon, model and whose ghost text it is."""
+    (project / ".git").mkdir()
     pid = scripted_daemon()
     editor = start([QCN, "lsp"])
     open_file(editor, project / "calc.py")

@@ -43,7 +43,9 @@ def test_all_lines_of_a_suggestion_are_seen(scripted: Scripted, request: pytest.
 
 def test_tabs_in_ghost_text_are_as_wide_as_they_will_be(scripted: Scripted) -> None:
     """Neovim would show them as ^I."""
-    editor = scripted({"\tif": " x:\n\t\treturn\ty"}, init="vim.o.tabstop, vim.o.shiftwidth = 4, 4", settings="accept = false")
+    editor = scripted(
+        {"\tif": " x:\n\t\treturn\ty"}, init="vim.o.tabstop, vim.o.shiftwidth = 4, 4", settings="accept = false"
+    )
     editor.keys("i<Tab>if")
     editor.wait_for_ghost(" x:", "        return  y")
 

@@ -1,4 +1,4 @@
-"""The thin layer over Neovim's own inline completion (0.12), before a stand-in: no Neovim that we can install has it."""
+"""The thin layer over Neovim's own inline completion (0.12), before a stand-in: we can install no 0.12 yet."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,9 @@ RANGES = ["{ start_row = 0, start_col = 0, end_row = 0, end_col = 1 }", "{ start
 def test_it_is_used_where_it_is_and_ours_stays_quiet(scripted: Scripted) -> None:
     """Enabled for the buffer; no second request for the same cursor."""
     editor = scripted({"a": "AAA"}, init=STUB)
-    assert editor.lua("return _G.enabled") == [{"on": True, "bufnr": editor.call("nvim_get_current_buf")}]
+    assert editor.lua("return _G.enabled") == [
+        {"on": True, "bufnr": editor.lua("return vim.api.nvim_get_current_buf()")}
+    ]
     editor.keys("iab")
     editor.wait_for_text("ab")
     assert editor.server("fake/seen")["asked"] == []

@@ -37,7 +37,7 @@ def shim_of(editor: Nvim) -> int:
 def test_after_a_killed_daemon_the_next_one_has_the_text_as_it_is(
     start: Callable[..., Nvim], scripted_daemon: Callable[..., int], project: Path
 ) -> None:
-    """Typed while there was none. The daemon itself compares: it works only with files that are on disk as it has them."""
+    """Typed while there was none. The daemon itself compares: it takes only files that are on disk as it has them."""
     (project / ".git").mkdir()
     (project / "other.py").write_text("y = 1\n")
     first = scripted_daemon()

@@ -13,15 +13,16 @@ local function loaded(uri)
   return buf
 end
 
--- The diff of one document's change.
-local function diff_of(change, encoding)
+-- The diff of one document's change; `root` is a folder or nil.
+local function diff_of(change, encoding, root)
   local buf = loaded(change.textDocument.uri)
   local scratch = vim.api.nvim_create_buf(false, true)
   vim.api.nvim_buf_set_lines(scratch, 0, -1, false, vim.api.nvim_buf_get_lines(buf, 0, -1, false))
   vim.lsp.util.apply_text_edits(change.edits, scratch, encoding)
   local diff = vim.diff(lines_of(buf), lines_of(scratch))
   vim.api.nvim_buf_delete(scratch, { force = true })
-  local name = vim.fn.fnamemodify(vim.api.nvim_buf_get_name(buf), ":~:.")
+  local name = vim.api.nvim_buf_get_name(buf)
+  name = root and vim.fs.relpath(root, name) or name
   return ("--- %s\n+++ %s\n%s"):format(name, name, diff)
 end
 
@@ -38,9 +39,9 @@ local function is_stale(change)
   return type(version) == "number" and version > 0 and known ~= nil and known ~= version
 end
 
-local function is_wanted(params, encoding)
+local function is_wanted(params, encoding, root)
   local diffs = vim.tbl_map(function(change)
-    return diff_of(change, encoding)
+    return diff_of(change, encoding, root)
   end, changes_of(params.edit))
   local lines = vim.split(vim.trim(table.concat(diffs, "")), "\n", { plain = true })
   local _, window = vim.lsp.util.open_floating_preview(lines, "", { border = "rounded", focusable = true })
@@ -59,7 +60,7 @@ function M.apply(_, params, context)
   if vim.iter(changes_of(params.edit)):any(is_stale) then
     return { applied = false, failureReason = "the buffer has changed meanwhile" }
   end
-  if config.current.confirm and not is_wanted(params, server.offset_encoding) then
+  if config.current.confirm and not is_wanted(params, server.offset_encoding, server.root_dir) then
     return { applied = false, failureReason = "the user has declined" }
   end
   local is_done, reason = pcall(vim.lsp.util.apply_workspace_edit, params.edit, server.offset_encoding)

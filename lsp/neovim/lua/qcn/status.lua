@@ -42,7 +42,7 @@ function M.show()
     if err then
       return vim.notify("qcn: " .. err.message, vim.log.levels.WARN)
     end
-    vim.notify(table.concat(M.lines(status), "\n"))
+    vim.lsp.util.open_floating_preview(M.lines(status), "", { border = "rounded" })
   end, 0)
 end
 
