@@ -36,6 +36,11 @@ golden: $(VENV)/.dev  ## write the golden files again; look at the diff
 wheel: $(VENV)/.dev  ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel
 
+test-editors: test-nvim  ## the plugins in real editors; QCN_EDITOR_ARTEFACTS=DIR keeps their screens
+
+test-nvim: $(VENV)/.editors  ## the plugin in a real Neovim
+	@$(BIN)/python -m pytest -q tests/editors/neovim $(PYTEST_ARGS)
+
 fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 	@$(BIN)/python -m tests.bench.fuzz_cache
 
@@ -104,4 +109,10 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-.PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-lsp bench-fix demo-matrix clean
+# A real Neovim, in a wheel.
+$(VENV)/.editors: $(VENV)/.dev
+	@echo "── installing the editors of the tests"
+	@$(BIN)/python -m pip install --quiet --editable '.[editors]'
+	@touch $@
+
+.PHONY: help demo test test-editors test-nvim check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-lsp bench-fix demo-matrix clean

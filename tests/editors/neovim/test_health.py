@@ -1,0 +1,53 @@
+"""`:checkhealth qcn`, the help file, and an editor without any qcn-agent."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.editors.neovim.conftest import QCN, open_file
+from tests.editors.neovim.nvim import Nvim
+
+Start = Callable[..., Nvim]
+
+
+def report(editor: Nvim) -> str:
+    """What it shows."""
+    editor.call("nvim_command", "checkhealth qcn")
+    return "\n".join(editor.lines())
+
+
+def test_all_is_well(start: Start, scripted_daemon: Callable[..., int], project: Path) -> None:
+    """Version, command, daemon, model and whose ghost text it is."""
+    (project / ".git").mkdir()
+    pid = scripted_daemon()
+    editor = start([QCN, "lsp"])
+    open_file(editor, project / "calc.py")
+    text = report(editor)
+    assert "ERROR" not in text and "WARNING" not in text
+    assert QCN in text
+    assert f"process {pid}" in text
+    assert "model: none scripted.gguf" in text
+    assert "this plugin's" in text
+    assert f"the daemon answers for {project}" in text
+
+
+def test_a_command_that_is_not_there_is_an_error_with_advice(start: Start, project: Path) -> None:
+    """Opening a file goes on without it."""
+    editor = start(["no-such-qcn-agent", "lsp"])
+    editor.send("nvim_command", f"edit {project / 'calc.py'}")
+    editor.keys("<CR>")  # whatever Neovim says of it
+    editor.wait(lambda: editor.lines()[0] == '"""Small helpers."""')
+    text = report(editor)
+    assert "`no-such-qcn-agent` can't be run" in text
+    assert "install qcn-agent" in text
+    assert "none is running" in text
+
+
+def test_help_has_its_tags(start: Start) -> None:
+    """Each command and each setting is found by name."""
+    editor = start(["true"])
+    editor.call("nvim_command", "helptags ALL")
+    settings = editor.lua("return vim.tbl_keys(require('qcn.config').defaults)")
+    tags = [f"qcn-{name}" for name in [*settings, "cmd_env", "filetypes", "native"]]
+    for tag in [*tags, ":QcnStatus", ":QcnToggle", ":QcnFixDiagnostic", "qcn.statusline()", "qcn.complete()"]:
+        editor.call("nvim_command", f"help {tag}")
+        assert f"*{tag}*" in editor.call("nvim_get_current_line")
