@@ -111,10 +111,10 @@ lsp/vscode/node_modules/.installed: lsp/vscode/package-lock.json
 	@command -v npm >/dev/null || { echo "Node 20 or newer with npm is needed"; exit 1; }
 	@cd lsp/vscode && npm ci --silent --no-audit --no-fund && touch node_modules/.installed
 
-# VS Code's server has a lock file of its own, which the wrapper's installer would use; its native parts are not needed.
+# VS Code's server brings a lock file of its own for what it runs on; its native parts are not needed.
 tests/editors/vscode/node_modules/.installed: tests/editors/vscode/package-lock.json
 	@cd tests/editors/vscode && npm ci --silent --no-audit --no-fund
-	@cd tests/editors/vscode/node_modules/code-server/lib/vscode && npm ci --silent --ignore-scripts --omit=dev --no-audit --no-fund
+	@cd tests/editors/vscode/node_modules/code-server/lib/vscode && npm install --silent --ignore-scripts --omit=dev --no-audit --no-fund
 	@touch $@
 
 .PHONY: help demo test check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-fix demo-matrix vsix test-editors-vscode clean

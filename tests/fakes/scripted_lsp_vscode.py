@@ -57,7 +57,8 @@ def record(kind: str, **data: Any) -> None:
 class Conversation:
     """One editor."""
 
-    def __init__(self, script: list[list[str]]) -> None:
+    def __init__(self, services: Services, script: list[list[str]]) -> None:
+        self._services = services
         self._script = script
         self._documents: dict[str, Document] = {}
 
@@ -79,6 +80,8 @@ class Conversation:
                 record("command", command=params["command"], arguments=params.get("arguments"))
             case "qcn/status":
                 return {"version": __version__, "pid": os.getpid(), "num_clients": 1, "runs": [], "model": MODEL}
+            case "qcn/stop":
+                return {"stopping": self._services.request_stop(if_idle=False)}
         return None
 
     def _follow(self, document: Document) -> None:
@@ -99,7 +102,7 @@ class Conversation:
 async def connect(services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve one connection until it ends."""
     script = json.loads(Path(os.environ["QCN_SCRIPT"]).read_text(encoding="utf-8"))
-    conversation = Conversation(script)
+    conversation = Conversation(services, script)
     while (message := await _receive(reader)) is not None:
         if "method" in message:
             result = conversation.answer(message["method"], message.get("params"))
@@ -122,7 +125,7 @@ def connect_or_start(on_wait: Callable[[str], None]) -> client.Client:
     found = client.connect_if_ready()
     if found is not None:
         return found
-    command = [sys.executable, "-m", __spec__.name, "serve"]
+    command = [sys.executable, "-m", "tests.fakes.scripted_lsp_vscode", "serve"]
     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + START_TIMEOUT_S
     while (found := client.connect_if_ready()) is None and time.monotonic() < deadline:
