@@ -2,13 +2,15 @@
 
 import { homedir } from "node:os";
 import { EventEmitter, workspace, type Disposable, type LogOutputChannel } from "vscode";
-import { LanguageClient, RevealOutputChannelOn, State as ClientState } from "vscode-languageclient/node";
+import { CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn, State as ClientState } from "vscode-languageclient/node";
+import type { CloseHandlerResult, ErrorHandler } from "vscode-languageclient/node";
 import { completions } from "./completions";
 import { settings } from "./configuration";
 import { places } from "./interpreter";
 import { locate } from "./locate";
 import { traceChannel, traceOf } from "./log";
 import { order } from "./orders";
+import { Restarts } from "./restarts";
 import type { Phase } from "./state";
 
 export class Server implements Disposable {
@@ -72,26 +74,35 @@ export class Server implements Disposable {
     await this.begin(command);
   }
 
+  /** Start a client, until it runs or has given up: a start that fails does not always say so itself. */
   private async begin(command: string): Promise<void> {
-    const client = this.made(command);
+    const restarts = new Restarts();
+    const client = this.made(command, restarts);
     this.client = client;
-    client.onDidChangeState((change) => this.follow(client, change.newState));
+    const settled = new Promise<void>((resolve) => {
+      client.onDidChangeState((change) => {
+        this.follow(client, restarts, change.newState);
+        if (change.newState !== ClientState.Starting) {
+          resolve();
+        }
+      });
+    });
     try {
-      await client.start();
-      await this.applyTrace();
+      await Promise.race([client.start(), settled]);
     } catch (error) {
       this.log.error(`it did not start: ${String(error)}`);
       this.enter("failed");
     }
   }
 
-  private made(command: string): LanguageClient {
+  private made(command: string, restarts: Restarts): LanguageClient {
     // In a home of its own: a folder that is open, trusted or not, is nothing to start a program in.
     const run = { command, args: ["lsp"], options: { cwd: homedir() } };
     const client: LanguageClient = new LanguageClient("qcn-agent", "qcn-agent", run, {
       documentSelector: [{ scheme: "file" }],
       initializationOptions: { qcnTrusted: workspace.isTrusted },
       initializationFailedHandler: () => false,
+      errorHandler: errorHandler(restarts),
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       outputChannel: this.log,
       traceOutputChannel: traceChannel(this.log),
@@ -100,10 +111,16 @@ export class Server implements Disposable {
     return client;
   }
 
-  private follow(client: LanguageClient, state: ClientState): void {
-    if (client === this.client) {
-      this.enter(PHASES[state] ?? "failed");
+  private follow(client: LanguageClient, restarts: Restarts, state: ClientState): void {
+    if (client !== this.client) {
+      return;
     }
+    if (state === ClientState.Running) {
+      restarts.ran();
+      void this.applyTrace();
+    }
+    const isAgain = state === ClientState.Stopped && restarts.isAgain;
+    this.enter(isAgain ? "starting" : (PHASES[state] ?? "failed"));
   }
 
   private async end(): Promise<void> {
@@ -129,3 +146,14 @@ const PHASES: Partial<Record<ClientState, Phase>> = {
   [ClientState.Running]: "running",
   [ClientState.Stopped]: "failed",
 };
+
+/** What happens is told by the status bar and by `trouble.ts`, so the client need not say it as well. */
+function errorHandler(restarts: Restarts): ErrorHandler {
+  return {
+    error: () => ({ action: ErrorAction.Continue, handled: true }),
+    closed: (): CloseHandlerResult => {
+      const action = restarts.ended(Date.now()) ? CloseAction.Restart : CloseAction.DoNotRestart;
+      return { action, handled: true };
+    },
+  };
+}

@@ -40,6 +40,18 @@ test("without the command it says so with a button, and Try Again finds it once 
   }, { files: { "a.py": "# a\n" }, script: SCRIPT, module: undefined }, "trusted");
 });
 
+test("a command that ends at once is said to fail, and Restart tries again", async () => {
+  await using(async (code, window) => {
+    await window.status("does not run");
+    const toast = window.page.locator(".notification-toast").filter({ hasText: "does not run" });
+    await toast.first().waitFor();
+    await window.picture("12-failed");
+    writeFileSync(path.join(code.place, "qcn-agent"), `#!/bin/sh\nexec '${PYTHON}' -m ${MODULE} "$@"\n`);
+    await toast.getByRole("button", { name: "Restart" }).click();
+    await window.status("with scripted");
+  }, { files: { "a.py": "# a\n" }, module: "no_such_module" }, "trusted");
+});
+
 type Work = (code: Awaited<ReturnType<typeof startCode>>, window: Window) => Promise<void>;
 
 async function using(work: Work, options: Options, trust: "trusted" | "untrusted"): Promise<void> {
