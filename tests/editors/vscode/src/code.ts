@@ -76,6 +76,7 @@ function environment(place: string): NodeJS.ProcessEnv {
   return {
     ...process.env,
     NODE_TEST_CONTEXT: undefined,
+    PATH: `${path.dirname(PYTHON)}${path.delimiter}${process.env["PATH"] ?? ""}`,
     PYTHONPATH: PACKAGES,
     QCN_AGENT_HOME: path.join(place, "home"),
     QCN_SCRIPT: path.join(place, "script.json"),

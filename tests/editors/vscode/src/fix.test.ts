@@ -22,12 +22,12 @@ let code: Code;
 let window: Window;
 
 before(async () => {
-  code = await startCode({ files: FILES, module: "qcn_agent" });
+  code = await startCode({ files: FILES, module: "qcn_agent", settings: { "qcn.autocomplete.enable": false } });
   const daemon = python(code, ["-m", "tests.fakes.scripted_daemon", ...TURNS]);
   daemon.unref();
   await until("the daemon", () => (endpointIsThere(code) ? true : undefined));
   window = await Window.open(code, "trusted");
-  await window.status("qcn-agent");
+  await window.status("with scripted");
 });
 
 after(async () => {
