@@ -14,5 +14,5 @@ export function report(status: unknown): string[] {
 }
 
 function number(value: unknown): string {
-  return typeof value === "number" ? value.toLocaleString("en") : "?";
+  return typeof value === "number" ? String(value) : "?";
 }

@@ -19,8 +19,8 @@ test("what was cancelled is no failure", () => {
 
 test("the report has version, process, model, fixes and clients", () => {
   const model = { state: "loaded", model_name: "qcn-mini" };
-  assert.deepEqual(report({ version: "0.1.0", pid: 77, num_clients: 2, runs: ["/a"], model }), [
-    "qcn-agent 0.1.0, process 77",
+  assert.deepEqual(report({ version: "0.1.0", pid: 20308, num_clients: 2, runs: ["/a"], model }), [
+    "qcn-agent 0.1.0, process 20308",
     "model: loaded (qcn-mini)",
     "fixes under way: /a",
     "editors and terminals connected: 2",

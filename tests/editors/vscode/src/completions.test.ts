@@ -64,7 +64,7 @@ test("Ctrl+Right takes a word at a time, then Tab the rest", async () => {
   await window.holds(FILE, `${START}name = first`);
   await window.picture("2-word-accepted");
   await window.press("Control+ArrowRight");
-  await window.holds(FILE, `${START}name = first +`);
+  await window.holds(FILE, `${START}name = first `);  // to VS Code a space is a word of its own
   await window.press("Tab");
   await window.holds(FILE, `${START}name = first + ' ' + last`);
 });

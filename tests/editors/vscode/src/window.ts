@@ -9,7 +9,7 @@ import { until } from "./until";
 const BROWSER = process.env["QCN_BROWSER"] ?? "/usr/bin/chromium";
 const ARTEFACTS = process.env["QCN_ARTEFACTS"] ?? path.join(ROOT, "build/editors-vscode");
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const GHOST = '[class*="ghost-text"]';
+const GHOST = '[class*="ghost-text"], .suggest-preview-text .view-line';
 
 export class Window {
   private constructor(
@@ -58,7 +58,7 @@ export class Window {
     await this.press("Enter");
   }
 
-  /** The ghost text on the screen, lines joined; waits until it holds `part`. */
+  /** The ghost text on the screen, all pieces together; waits until it holds `part`. */
   async ghost(part: string): Promise<string> {
     return until(`ghost text with ${JSON.stringify(part)}`, async () => {
       const text = await this.ghostNow();
@@ -67,8 +67,8 @@ export class Window {
   }
 
   async ghostNow(): Promise<string> {
-    const texts = await this.page.locator(GHOST).allInnerTexts();
-    return texts.join("\n").replaceAll("\u00a0", " ");
+    const texts = await this.page.locator(GHOST).allTextContents();  // a piece for each colour
+    return texts.join("").replaceAll("\u00a0", " ");
   }
 
   /** Wait until there is no ghost text. */
