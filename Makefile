@@ -76,6 +76,12 @@ bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
 demo-matrix: $(VENV)/.dev  ## the demo over seeds, threads and builds
 	@$(BIN)/python tests/bench/demo_matrix.py
 
+vsix: lsp/vscode/node_modules/.installed  ## build the VS Code extension into dist/ (needs Node 20 or newer)
+	@cd lsp/vscode && npm test --silent && npm run --silent vsix
+
+test-editors-vscode: $(VENV)/.dev vsix tests/editors/vscode/node_modules/.installed  ## a real VS Code in a real browser (needs chromium)
+	@cd tests/editors/vscode && QCN_PYTHON=$${QCN_PYTHON:-$(CURDIR)/$(BIN)/python} npm test --silent
+
 clean:  ## remove .venv and what was built
 	rm -rf $(VENV) build dist
 
@@ -115,4 +121,14 @@ $(VENV)/.editors: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --editable '.[editors]'
 	@touch $@
 
-.PHONY: help demo test test-editors test-nvim check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-lsp bench-fix demo-matrix clean
+lsp/vscode/node_modules/.installed: lsp/vscode/package-lock.json
+	@command -v npm >/dev/null || { echo "Node 20 or newer with npm is needed"; exit 1; }
+	@cd lsp/vscode && npm ci --silent --no-audit --no-fund && touch node_modules/.installed
+
+# VS Code's server brings a lock file of its own for what it runs on; its native parts are not needed.
+tests/editors/vscode/node_modules/.installed: tests/editors/vscode/package-lock.json
+	@cd tests/editors/vscode && npm ci --silent --no-audit --no-fund
+	@cd tests/editors/vscode/node_modules/code-server/lib/vscode && npm install --silent --ignore-scripts --omit=dev --no-audit --no-fund
+	@touch $@
+
+.PHONY: help demo test test-editors test-nvim check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-lsp bench-fix demo-matrix vsix test-editors-vscode clean
