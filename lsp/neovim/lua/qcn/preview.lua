@@ -36,7 +36,7 @@ end
 local function is_stale(change)
   local version = change.textDocument.version
   local known = vim.lsp.util.buf_versions[loaded(change.textDocument.uri)]
-  return type(version) == "number" and version > 0 and known ~= nil and known ~= version
+  return type(version) == "number" and version >= 0 and known ~= nil and known ~= version
 end
 
 local function is_wanted(params, encoding, root)
