@@ -27,10 +27,10 @@ def test_keys_near_each_other_are_one_edit() -> None:
     texts = [OLD, OLD.replace("line 5\n", "l\n"), OLD.replace("line 5\n", "lo\n")]
     log.note("a.py", texts[0], texts[1], 5, 0.0)
     log.note("a.py", texts[1], texts[2], 5, 0.3)
-    assert not list(log.edits)
+    assert [edit.age for edit in log.edits] == []
 
     log.settle(2.0)
-    assert [edit.diff for edit in tuple(log.edits)] == [diff_of(texts[0], texts[2])]
+    assert [edit.diff for edit in log.edits] == [diff_of(texts[0], texts[2])]
 
 
 def test_a_jump_a_pause_and_another_file_end_a_group() -> None:

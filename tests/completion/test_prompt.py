@@ -63,8 +63,7 @@ def test_source_text_can_not_inject_markers(layout: str) -> None:
 
     controls = [token for token in tokens.tolist() if token >= 256]
     fim = builder.fim
-    markers = (fim.prefix, fim.suffix, fim.middle, fim.repo, fim.file, fim.file)
-    assert sorted(controls) == sorted(marker for marker in markers if marker is not None)
+    assert sorted(controls) == sorted([*fim.all, fim.file or 0])
 
 
 def test_a_model_without_markers_is_refused_by_name() -> None:

@@ -41,9 +41,11 @@ def made(generator: TimedGenerator, **settings: Any) -> Completer:
     return Completer(generator, CompletionConfig(**{"debounce_ms": 0.0, **settings}), ring=ring)
 
 
-async def ask(completer: Completer, text: str, trigger: Trigger = AUTO, client: str = "c", **where: Any) -> str | None:
+async def ask(
+    completer: Completer, text: str, trigger: Trigger = AUTO, client: str = "c", path: str = "app.py"
+) -> str | None:
     """The text shown at ¦."""
-    completion = await completer.complete(at(text, **where), trigger, client)
+    completion = await completer.complete(at(text, path), trigger, client)
     return None if completion is None else completion.text
 
 

@@ -148,8 +148,8 @@ def test_superseded_by_the_engine_it_has_ended() -> None:
     """Its iterator just ends."""
 
     async def silent() -> AsyncIterator[Event]:
-        events: tuple[Event, ...] = ()
-        for event in events:
+        no_events: tuple[Event, ...] = ()
+        for event in no_events:
             yield event
 
     async def main() -> None:
