@@ -79,7 +79,7 @@ def test_what_is_not_saved_is_said(editor: Nvim) -> None:
     editor.keys("Otyped<Esc>")
     editor.wait(lambda: any("typed" in line for line in editor.lines()))
     editor.call("nvim_command", "QcnFixDiagnostic")
-    editor.wait(lambda: "save your files" in editor.call("nvim_exec2", "messages", {"output": True})["output"])
+    editor.wait_on_screen("save your files")
 
 
 def test_a_line_without_a_diagnostic(editor: Nvim) -> None:
