@@ -192,19 +192,12 @@ def aider_times_s(python: Path, workspace: Path, folder: Path) -> list[float]:
 
 def measured(name: str, workspace: Path, folder: Path, texts: Sequence[str]) -> dict[str, Any]:
     """All figures of one workspace."""
-    progress(f"{name}: parse and tag queries alone")
-    bare_s, bare_cpu_s, bare_files = bare_run(workspace)
     progress(f"{name}: cold build")
     build = cold_build(workspace, folder)
     progress(f"{name}: queries and saves")
     queries, saves = watched(workspace, folder, texts)
     return {
         **build,
-        "bare_files": bare_files,
-        "bare_wall_s": bare_s,
-        "bare_cpu_s": bare_cpu_s,
-        "rate_share": bare_s / build["wall_s"],
-        "files_a_core_s": bare_files / build["wall_s"] / NUM_WORKERS,
         "query_p50_ms": quantile(queries, 0.5),
         "query_p95_ms": quantile(queries, 0.95),
         "save_p50_ms": quantile(saves, 0.5),
@@ -212,9 +205,9 @@ def measured(name: str, workspace: Path, folder: Path, texts: Sequence[str]) -> 
     }
 
 
-def of_sympy(found: dict[str, Any]) -> list[Target]:
-    """What issue 4 asks for of a cold build."""
-    ratio, rate = found["rate_share"], found["files_a_core_s"]
+def of_rate(bare_s: float, bare_files: int, wall_s: float) -> list[Target]:
+    """What issue 4 asks for of a cold build: files with a grammar only, as parsing alone has no others."""
+    ratio, rate = bare_s / wall_s, bare_files / wall_s / NUM_WORKERS
     return [
         Target("sympy: cold build, rate over parse + tag query alone >= 0.6", f"{ratio:.3g}", ratio >= 0.6),
         Target("sympy: files a second and core >= 200", f"{rate:.3g}", rate >= 200),
@@ -261,8 +254,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         sympy = options.sympy or fetched_sympy(folder)
+        progress("sympy: parse and tag queries alone")
+        bare_s, bare_cpu_s, bare_files = bare_run(sympy)
         small = measured("sympy", sympy, folder / "small", ())
-        results, targets = {"sympy": small}, [*of_sympy(small), *of_any("sympy", small, 50)]
+        results = {"sympy": small}
+        targets = [*of_rate(bare_s, bare_files, small["wall_s"]), *of_any("sympy", small, 50)]
         aider = aider_times_s(options.aider_python, sympy, folder) if options.aider_python else []
         targets += [] if options.no_engine else [of_step(sympy)]
         if options.files:
@@ -274,6 +270,7 @@ def main() -> None:
             targets += [*of_large(large), *of_any(f"{options.files} files", large, 300)]
     rows = [[key, *(f"{found[key]:.4g}" for found in results.values())] for key in small]
     print(table(["", *results], rows))
+    print(f"\nparse and tag queries alone, sympy: {bare_files} files, {bare_s:.1f} s, {bare_cpu_s:.1f} s of processors")
     seconds = ", ".join(f"{one:.1f} s" for one in aider)
     print(f"\naider's map of sympy, the first and then warm: {seconds or NOT_MEASURED}\n")
     conclude(targets, {**results, "aider_s": aider}, options.json)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.index_bench import ISSUES, issues_of, of_any, of_large, of_sympy, quantile
+from tests.bench.index_bench import ISSUES, NUM_WORKERS, issues_of, of_any, of_large, of_rate, quantile
 from tests.bench.index_step import Builds
 from tests.fakes.indexed import indexed, write_tree
 
@@ -36,9 +36,9 @@ def test_targets_are_those_of_the_issue(factor: float, is_met: bool) -> None:
     found = {"wall_s": 360.0, "warm_s": 2.0, "rss_mb": 1536.0, "query_p95_ms": 50.0, "save_p95_ms": 100.0}
     found |= {"database_bytes": 60.0}
     found = {name: value * factor for name, value in found.items()} | {"source_bytes": 100.0}
-    rates = {"rate_share": 0.6 / factor, "files_a_core_s": 200.0 / factor}
+    rates = of_rate(60.0, 20_000 * NUM_WORKERS, 100.0 * factor)
 
-    targets = [*of_large(found), *of_any("sympy", found, 50), *of_sympy(rates)]
+    targets = [*of_large(found), *of_any("sympy", found, 50), *rates]
 
     assert [target.is_met for target in targets] == [is_met] * len(targets)
 
