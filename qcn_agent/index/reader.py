@@ -61,6 +61,7 @@ class IndexReader:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._num_opened = 0
         self._postings: Kept[str, Postings] = Kept(_KEPT_POSTINGS)
         self._tables: Kept[int, DefinitionTable] = Kept(_KEPT_DEFINITIONS)
         self._counts: Kept[int, tuple[count_blobs.Keys, count_blobs.Counts]] = Kept(_KEPT_COUNTS)
@@ -106,6 +107,7 @@ class IndexReader:
             self._disconnect()
             connection = _connected(self._database) if identity else None
             self._connection, self._identity = connection or _empty(), identity if connection else None
+            self._num_opened += 1
         return self._connection
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
@@ -247,7 +249,7 @@ class IndexReader:
 
     def _state(self) -> object:
         """What changes whenever the index does."""
-        return self._identity, self.generation()
+        return self._num_opened, self.generation()
 
     def corpus_stats(self, words: Sequence[str] = ()) -> CorpusStats:
         """Of all files; document frequencies of the words asked for, 0 for one that never occurs."""

@@ -196,6 +196,27 @@ def test_common_words_do_not_drown_rare_ones(tmp_path: Path) -> None:
         assert all(math.isfinite(score) for _file_id, score in found)
 
 
+def test_what_is_kept_is_of_the_database_that_is_there(tmp_path: Path) -> None:
+    """Neither a change nor another database under the same name, with as many changes behind it, gives old answers."""
+    many = {f"f{number}.py": "def token(): pass\n" for number in range(40)}
+    with indexed(tmp_path / "w", many) as built:
+        reader = built.reader
+        assert len(reader.candidates({"token": 1.0}, 100)) == 40
+        built.write("f0.py", "def other(): pass\n")
+        assert len(reader.candidates({"token": 1.0}, 100)) == 39
+        assert reader.definition_tables([built.id_of("f0.py")])[built.id_of("f0.py")].names == ["other"]
+        assert not reader.field_counts([built.id_of("f0.py")], ["token"]).counts.any()
+        generation = reader.generation()
+        reader.close()
+    for suffix in ("", "-wal", "-shm"):
+        built.database.with_name(built.database.name + suffix).unlink(missing_ok=True)
+    with indexed(tmp_path / "w", {"f1.py": "x = 1\n"}) as again:
+        again.write("f2.py", "x = 2\n")
+        assert reader.generation() == generation
+        assert len(reader.candidates({"token": 1.0}, 100)) == 37
+        reader.close()
+
+
 def test_many_threads_may_ask(tree: IndexedTree) -> None:
     """All get the same answer."""
     answers: list[object] = []
