@@ -23,6 +23,7 @@ from qcn_agent.index.index import Index
 from qcn_agent.index.words import words_of_text
 from tests.bench.index_tree import Vocabulary, write_synthetic_tree
 from tests.bench.report import Target, conclude, progress, table
+from tests.bench.stats import quantile
 
 SYMPY = "sympy==1.13.3"
 NUM_FILES = 90_000
@@ -87,11 +88,6 @@ def family_rss_mb(pid: int) -> float:
     """Of a process and its children now: the sum of the peaks."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return peak_rss_mb(pid) + sum(peak_rss_mb(int(child)) for child in children)
-
-
-def quantile(samples: Sequence[float], share: float) -> float:
-    """The sample at this rank."""
-    return sorted(samples)[min(len(samples) - 1, int(share * len(samples)))]
 
 
 def cold_build(workspace: Path, folder: Path) -> dict[str, float]:

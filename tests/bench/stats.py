@@ -84,3 +84,9 @@ def only_one(ours: Sequence[bool], theirs: Sequence[bool]) -> Share:
     """Of the pairs where exactly one side succeeded: how often it was ours. Ours is better where 0.5 lies below it."""
     different = [mine for mine, other in zip(ours, theirs, strict=True) if mine != other]
     return Share(sum(different), len(different))
+
+
+def quantile(samples: Sequence[float], share: float) -> float:
+    """The sample at this rank; 0 without any."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
