@@ -11,7 +11,8 @@ MIN_MS, MAX_MS = 40.0, 400.0
 _MAX_GAP_MS = 400.0  # a longer one is a pause, not a pace
 _GAPS = 20
 _DEFAULT_GAP_MS = 150.0
-_HIGH, _LOW = 3.0, 1.2  # times the mean gap, from the least to the most promising place
+_HIGH, _LOW = 3.0, 0.5  # times the mean gap, from the least to the most promising place
+_PATIENCE = 2.5  # mean gaps that somebody types on without an answer
 _TRIGGERS = tuple(".([{=:,")
 
 
@@ -56,6 +57,11 @@ def delay_ms(edit: Edit, mean_gap_ms: float, ttft_ms: float, score: float, overr
         return MAX_MS
     factor = _HIGH - (_HIGH - _LOW) * min(1.0, max(0.0, score))
     return min(MAX_MS, max(MIN_MS, factor * mean_gap_ms - ttft_ms))
+
+
+def patience_ms(mean_gap_ms: float) -> float:
+    """For how long keys without an answer may follow each other; then the model is asked though typing goes on."""
+    return _PATIENCE * mean_gap_ms
 
 
 class TypingPace:

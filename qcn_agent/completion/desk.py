@@ -48,6 +48,7 @@ class Desk:
         self.stream: Stream | None = None
         self.asked: Asked | None = None
         self.shown: Completion | None = None
+        self.unanswered_s: float | None = None  # when the first key came that has had no answer
         self._latest: Request | None = None
         self._after: asyncio.Task[None] | None = None
 

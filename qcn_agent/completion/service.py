@@ -11,6 +11,7 @@ from typing import Any
 from qcn_agent.completion import debounce, decision, filters, layout, speculation
 from qcn_agent.completion.asking import Asked, Asker, budget_of, is_shrunk
 from qcn_agent.completion.cache import CachedText, CompletionCache, Hit
+from qcn_agent.completion.debounce import Edit
 from qcn_agent.completion.desk import Desk, Request
 from qcn_agent.completion.gates import Gates
 from qcn_agent.completion.place import Place
@@ -78,6 +79,7 @@ class Completer:
         try:
             completion = await self._complete(desk, request)
         except asyncio.CancelledError:
+            self.stats.nothing("cancelled")
             self._leave(desk, request)
             raise
         except Exception:  # a border: a key must never bring up an error
@@ -85,7 +87,7 @@ class Completer:
             self.stats.nothing("error")
             return None
         if completion is not None:
-            desk.shown = completion
+            desk.shown, desk.unanswered_s = completion, None
             now = _now()
             is_in_time = 1e3 * (now - request.asked_s) <= self._due_ms(request) + _TOLERANCE_MS
             self.stats.replied(completion.source, 1e3 * (now - request.came_s), is_in_time=is_in_time)
@@ -138,7 +140,7 @@ class Completer:
         desk.drop_stream()
         if request.trigger is Trigger.AUTOMATIC and await request.overtaken_within(self._delay_s(desk, request)):
             return self._nothing("overtaken")
-        request.asked_s = _now()
+        request.asked_s, desk.unanswered_s = _now(), None
         return await self._answer(request, place, self._start(desk, request, place), "model")
 
     def _from_cache(self, desk: Desk, request: Request, place: Place, hit: Hit) -> Completion | None:
@@ -190,7 +192,8 @@ class Completer:
         """When the stream has ended: all of it. When time is up: its whole lines, as soon as there are any."""
         due_ms, hard_ms = self._due_ms(request), self._hard_ms(request)
         while not request.is_overtaken:
-            rest, spent_ms = stream.rest(request.snapshot), 1e3 * (_now() - request.asked_s)
+            # To the microsecond: the rest of a wait must not be so short that no clock moves in it.
+            rest, spent_ms = stream.rest(request.snapshot), round(1e3 * (_now() - request.asked_s), 3)
             if rest is None:  # what was typed meanwhile is not what it says
                 return None
             is_whole = stream.ended in ("stop", "cut", "marker")
@@ -278,8 +281,13 @@ class Completer:
         records = [record.first_ms for record in self.stats.records if record.first_ms and not record.is_guess]
         ttft_ms = sum(records) / len(records) if records else 0.0
         score = debounce.promise(request.snapshot)
-        setting = self._config.debounce_ms
-        return debounce.delay_ms(request.edit, desk.pace.mean_gap_ms, ttft_ms, score, setting) / 1e3
+        setting, gap_ms = self._config.debounce_ms, desk.pace.mean_gap_ms
+        delay_ms = debounce.delay_ms(request.edit, gap_ms, ttft_ms, score, setting)
+        if request.edit is not Edit.TYPED or setting >= 0:
+            return delay_ms / 1e3
+        desk.unanswered_s = request.came_s if desk.unanswered_s is None else desk.unanswered_s
+        left_ms = debounce.patience_ms(gap_ms) - 1e3 * (request.came_s - desk.unanswered_s)
+        return min(delay_ms, max(0.0, left_ms)) / 1e3
 
     def _due_ms(self, request: Request) -> float:
         """When the answer is due; who asked for it waits longer."""

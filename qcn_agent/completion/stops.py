@@ -7,7 +7,7 @@ from qcn_agent.completion.values import Kind, indent_of
 
 _REPEATS = 3
 _MAX_BLANK_LINES = 2
-_ENDED = frozenset(")]}\"'`;")
+_ENDED = frozenset(")]}\"'`;,([{")
 
 
 def engine_stops(place: Place) -> tuple[str, ...]:
