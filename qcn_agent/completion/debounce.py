@@ -12,7 +12,7 @@ _MAX_GAP_MS = 400.0  # a longer one is a pause, not a pace
 _GAPS = 20
 _DEFAULT_GAP_MS = 150.0
 _HIGH, _LOW = 3.0, 0.5  # times the mean gap, from the least to the most promising place
-_PATIENCE = 2.5  # mean gaps that somebody types on without an answer
+_PATIENCE, _MAX_PATIENCE_MS = 2.0, 250.0  # mean gaps that somebody types on without an answer
 _TRIGGERS = tuple(".([{=:,")
 
 
@@ -61,7 +61,7 @@ def delay_ms(edit: Edit, mean_gap_ms: float, ttft_ms: float, score: float, overr
 
 def patience_ms(mean_gap_ms: float) -> float:
     """For how long keys without an answer may follow each other; then the model is asked though typing goes on."""
-    return _PATIENCE * mean_gap_ms
+    return min(_MAX_PATIENCE_MS, _PATIENCE * mean_gap_ms)
 
 
 class TypingPace:

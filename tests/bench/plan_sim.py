@@ -1,7 +1,6 @@
 """What the planner makes of 150, 350 and 600 ms on machines that are not here: `make plan-sim`.
 
-The product's own `Asker` plans a line in a file of this repository, with context from others, at rates from
-`plan_machines.py`. *Cold*: nothing of the prompt is cached. *Typing*: the full prompt was read, and a key was typed since.
+The product's own `Asker` plans a line in a file, with context from others, at rates from `plan_machines.py`. *Cold*: nothing of the prompt is cached. *Typing*: the full prompt was read, and a key was typed since.
 Writes the table into the README of the completion room, and the picture beside it.
 """
 
@@ -62,13 +61,24 @@ def _cells(plan: Plan) -> list[str]:
 
 
 def scene() -> tuple[Snapshot, list[ContextBlock]]:
-    """A cursor in the middle of a file of this room, and pieces of its neighbours."""
-    text = (ROOM / "service.py").read_text(encoding="utf-8")
-    at = text.index("hit = self._cache.get(") + len("hit = self._cach")
-    snapshot = Snapshot("file:///w/service.py", "service.py", "python", 1, text[:at], text[text.index("\n", at) :])
-    names = ("cache.py", "desk.py", "planner.py", "stream.py", "values.py")
-    texts = ((name, (ROOM / name).read_text(encoding="utf-8").splitlines()) for name in names)
-    return snapshot, [ContextBlock(name, "\n".join(lines[:32])) for name, lines in texts]
+    """A cursor in the middle of a file of functions, and pieces of five others. Only their lengths matter."""
+    text = "".join(map(_function, range(60)))
+    at = text.index("total_30 = ") + len("total_30 = sc")
+    snapshot = Snapshot("file:///w/shop.py", "shop.py", "python", 1, text[:at], text[text.index("\n", at) :])
+    blocks = [ContextBlock(f"part{n}.py", "".join(map(_function, range(4 * n, 4 * n + 4)))) for n in range(5)]
+    return snapshot, blocks
+
+
+def _function(number: int) -> str:
+    """Eight lines of code."""
+    return (
+        f"def scaled_price_{number}(prices, factor={number}, limit=None):\n"
+        f'    """The sum of the prices times {number}, at most `limit`."""\n'
+        f"    total_{number} = scale(sum(prices), by=factor)\n"
+        f"    if limit is not None and total_{number} > limit:\n"
+        f"        total_{number} = limit\n"
+        f"    return total_{number}\n\n\n"
+    )
 
 
 def plans(vocabulary: Vocabulary, rates: Rates, answer_ms: float, *, experts_in_ram: bool) -> tuple[Plan, Plan]:
