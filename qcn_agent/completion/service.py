@@ -134,6 +134,7 @@ class Completer:
             return self._from_cache(desk, request, place, hit)
         if desk.stream is not None and desk.stream.rest(snapshot) is not None and not desk.stream.ended:
             desk.stream.adopt()
+            desk.num_wrong = 0
             completion = await self._answer(request, place, desk.stream, "stream")
             if completion is not None or request.is_overtaken or desk.stream.rest(snapshot) is not None:
                 return completion
@@ -141,13 +142,20 @@ class Completer:
         if request.trigger is Trigger.AUTOMATIC and await request.overtaken_within(self._delay_s(desk, request)):
             return self._nothing("overtaken")
         request.asked_s, desk.unanswered_s = _now(), None
-        return await self._answer(request, place, self._start(desk, request, place), "model")
+        asked = self._ask(desk, request, place)
+        if self._asker.read_ms(asked) > self._hard_ms(request):  # not even the smallest prompt: read for later keys
+            self._read_ahead(desk, snapshot)
+            return self._nothing("late")
+        desk.asked, desk.stream = asked, self._stream(asked, place, is_guess=False)
+        desk.num_wrong += 1
+        return await self._answer(request, place, desk.stream, "model")
 
     def _from_cache(self, desk: Desk, request: Request, place: Place, hit: Hit) -> Completion | None:
         """An answer without the model. What still runs goes on for the cache, if it may be of use."""
         if desk.stream is not None:
             is_of_use = desk.stream.rest(request.snapshot) is not None
             desk.stream.orphan(may_go_on=is_of_use and self._is_idle(desk.stream))
+        desk.num_wrong = 0
         text = hit.rest if hit.entry.is_whole else filters.whole_lines(hit.rest)
         known = hit.entry.mean_logprob if not hit.num_typed else None
         if hit.entry.is_speculative and not hit.num_typed:
@@ -155,28 +163,25 @@ class Completer:
             self.stats.counters["shown_chars"] += len(text)
         return self._made(request, place, text, known, "cache", is_whole=hit.entry.is_whole)
 
-    def _start(self, desk: Desk, request: Request, place: Place) -> Stream:
-        """Ask the model. What has been spent of the budget is gone."""
-        snapshot = request.snapshot
-        asked = self._asker.ask(
+    def _ask(self, desk: Desk, request: Request, place: Place) -> Asked:
+        """What to ask of the model for an answer in time."""
+        return self._asker.ask(
             desk.session,
             place,
-            self.ring.context.without(snapshot.path),
+            self.ring.context.without(request.snapshot.path),
             Budget(self._budget.first_token_ms, self._due_ms(request)),
             decision.max_tokens(place.kind, request.trigger, self._config.max_tokens),
             deadline_ms=self._hard_ms(request),
         )
-        desk.asked = asked
-        desk.stream = self._stream(asked, place, is_guess=False)
-        return desk.stream
 
     def _stream(self, asked: Asked, place: Place, *, is_guess: bool, for_cache: bool = True) -> Stream:
         """Start it. When it has ended, all that is to be learned from it is learned."""
         epoch, started = self.ring.context.epoch, _now()
 
         def ended(stream: Stream) -> None:
-            self._asker.answered(asked, stream.usage, is_guess=is_guess)
-            self._guesses.add(1e3 * (_now() - started), is_guess=is_guess)
+            self._asker.answered(asked, stream.usage, stream.num_read_tokens, is_guess=is_guess)
+            if for_cache:
+                self._guesses.add(1e3 * (_now() - started), is_guess=is_guess)
             cached = stream.cached
             if for_cache and (cached.text or cached.is_whole):
                 entry = CachedText(cached.text, cached.is_whole, cached.mean_logprob, is_guess)
@@ -248,19 +253,26 @@ class Completer:
         await asyncio.sleep(speculation.IDLE_S)
         while desk.stream is not None and not desk.stream.ended:
             await desk.stream.changed(1.0)
-        context = self.ring.context.without(request.snapshot.path)
-        if desk.asked is not None and is_shrunk(desk.asked) and self._guesses.allows:
-            asked, desk.asked = self._asker.warm(desk.session, request.snapshot, context), None
-            await self._guess(asked, Place(request.snapshot, Kind.LINE), for_cache=False)
+        if desk.asked is not None and is_shrunk(desk.asked):
+            await asyncio.shield(self._read_ahead(desk, request.snapshot))
         snapshot = speculation.accepted(request.snapshot, completion)
         if snapshot is None or not self._speculates or not self._guesses.allows:
             return
         kind = decision.decide(snapshot, Trigger.AUTOMATIC, self._config.multiline)
         if kind is Kind.NONE or self._cache.get(snapshot, self.ring.context.epoch) is not None:
             return
-        place = Place(snapshot, kind)
+        place, context = Place(snapshot, kind), self.ring.context.without(snapshot.path)
         asked = self._asker.ask(desk.session, place, context, self._budget, speculation.MAX_TOKENS, is_guess=True)
         await self._guess(asked, place, for_cache=True)
+
+    def _read_ahead(self, desk: Desk, snapshot: Snapshot) -> "asyncio.Task[None]":
+        """Read the full prompt, of which later ones differ little: behind all else, and on through the keys to come."""
+        if desk.ahead is None or desk.ahead.done():
+            context = self.ring.context.without(snapshot.path)
+            asked, desk.asked = self._asker.warm(desk.session, snapshot, context), None
+            reading = self._guess(asked, Place(snapshot, Kind.LINE), for_cache=False)
+            desk.ahead = asyncio.get_running_loop().create_task(reading)
+        return desk.ahead
 
     async def _guess(self, asked: Asked, place: Place, *, for_cache: bool) -> None:
         """Let the model work on something that nobody waits for, until the next request."""
@@ -286,7 +298,7 @@ class Completer:
         if request.edit is not Edit.TYPED or setting >= 0:
             return delay_ms / 1e3
         desk.unanswered_s = request.came_s if desk.unanswered_s is None else desk.unanswered_s
-        left_ms = debounce.patience_ms(gap_ms) - 1e3 * (request.came_s - desk.unanswered_s)
+        left_ms = debounce.patience_ms(gap_ms, desk.num_wrong) - 1e3 * (request.came_s - desk.unanswered_s)
         return min(delay_ms, max(0.0, left_ms)) / 1e3
 
     def _due_ms(self, request: Request) -> float:

@@ -7,7 +7,8 @@ from qcn_agent.completion.values import Kind, indent_of
 
 _REPEATS = 3
 _MAX_BLANK_LINES = 2
-_ENDED = frozenset(")]}\"'`;,([{")
+_ENDED = frozenset(")]}\"'`;")
+_GOES_ON = tuple(",([{")  # unless a blank follows
 
 
 def engine_stops(place: Place) -> tuple[str, ...]:
@@ -20,7 +21,8 @@ def may_go_below(place: Place) -> bool:
     line = place.snapshot.line_before.rstrip()
     if not line or place.snapshot.line_after.strip():
         return False
-    return line[-1] in _ENDED or line[-1].isalnum() or line[-1] == "_" or place.opens_block
+    is_open = place.opens_block or place.snapshot.line_before.endswith(_GOES_ON)
+    return is_open or line[-1] in _ENDED or line[-1].isalnum() or line[-1] == "_"
 
 
 def cut(text: str, place: Place) -> int | None:

@@ -36,6 +36,7 @@ class Stream:
         self.ended = ""
         self.usage: Usage | None = None
         self.num_tokens = 0
+        self.num_read_tokens = 0  # of the prompt, so far
         self.num_seen_chars = 0  # of the text; what a reply has shown
         self.error = ""
         self._vocabulary = vocabulary
@@ -131,6 +132,7 @@ class Stream:
             return True
         if isinstance(event, TextDelta):
             return self._take_text(event)
+        self.num_read_tokens = event.num_done_tokens
         return False
 
     def _take_text(self, delta: TextDelta) -> bool:
