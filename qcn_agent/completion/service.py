@@ -29,6 +29,7 @@ from qcn_agent.engine.generator import Generator
 logger = logging.getLogger(__name__)
 _PATIENCE = 4  # times as long, for what was asked for
 _ENOUGH_CHARS = 12
+_MOST_WRONG = 1  # answers that no key has borne out, for a guess at what follows them
 _TOLERANCE_MS = 5.0  # of the answer that is given when its time is up
 LINGER_S = 0.03  # a cancelled generation waits so long for the next key, which may go on with it
 
@@ -134,7 +135,7 @@ class Completer:
             return self._from_cache(desk, request, place, hit)
         if desk.stream is not None and desk.stream.rest(snapshot) is not None and not desk.stream.ended:
             desk.stream.adopt()
-            desk.num_wrong = 0
+            desk.num_wrong *= not desk.stream.is_confirmed_by(snapshot)
             completion = await self._answer(request, place, desk.stream, "stream")
             if completion is not None or request.is_overtaken or desk.stream.rest(snapshot) is not None:
                 return completion
@@ -148,14 +149,18 @@ class Completer:
             return self._nothing("late")
         desk.asked, desk.stream = asked, self._stream(asked, place, is_guess=False)
         desk.num_wrong += 1
-        return await self._answer(request, place, desk.stream, "model")
+        stream = desk.stream
+        completion = await self._answer(request, place, stream, "model")
+        if stream.ended == "deadline":
+            self._read_ahead(desk, snapshot)
+        return completion
 
     def _from_cache(self, desk: Desk, request: Request, place: Place, hit: Hit) -> Completion | None:
         """An answer without the model. What still runs goes on for the cache, if it may be of use."""
         if desk.stream is not None:
             is_of_use = desk.stream.rest(request.snapshot) is not None
             desk.stream.orphan(may_go_on=is_of_use and self._is_idle(desk.stream))
-        desk.num_wrong = 0
+        desk.num_wrong *= not hit.num_typed
         text = hit.rest if hit.entry.is_whole else filters.whole_lines(hit.rest)
         known = hit.entry.mean_logprob if not hit.num_typed else None
         if hit.entry.is_speculative and not hit.num_typed:
@@ -256,7 +261,7 @@ class Completer:
         if desk.asked is not None and is_shrunk(desk.asked):
             await asyncio.shield(self._read_ahead(desk, request.snapshot))
         snapshot = speculation.accepted(request.snapshot, completion)
-        if snapshot is None or not self._speculates or not self._guesses.allows:
+        if snapshot is None or not self._speculates or not self._guesses.allows or desk.num_wrong > _MOST_WRONG:
             return
         kind = decision.decide(snapshot, Trigger.AUTOMATIC, self._config.multiline)
         if kind is Kind.NONE or self._cache.get(snapshot, self.ring.context.epoch) is not None:

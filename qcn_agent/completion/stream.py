@@ -82,6 +82,11 @@ class Stream:
         typed = self.typed_since(snapshot)
         return None if typed is None else self.text[len(typed) :]
 
+    def is_confirmed_by(self, snapshot: Snapshot) -> bool:
+        """Whether what was typed since it began is what it had said by then."""
+        typed = self.typed_since(snapshot)
+        return bool(typed) and self.text.startswith(typed or "")
+
     async def changed(self, timeout_s: float) -> None:
         """Wait until there is more text, an end, or somebody poked; at most so long."""
         with contextlib.suppress(TimeoutError):

@@ -94,7 +94,9 @@ class SmallModel:
 SMALL_NAME = "Qwen2.5-Coder 1.5B Q8_0"
 MACHINES = (
     # long prompts: the fastest row of a card of this bandwidth
-    Machine("RTX 5090, 37% of the experts in RAM", 0.63, 1792.0, 3572.0, pcie=52.0, small=SmallModel(1.65, 1792.0, 3572.0)),
+    Machine(
+        "RTX 5090, 37% of the experts in RAM", 0.63, 1792.0, 3572.0, pcie=52.0, small=SmallModel(1.65, 1792.0, 3572.0)
+    ),
     Machine("two RTX 3090", 1.0, 936.0, 2137.0),
     # long prompts: 0.68 times an M2 Ultra's, by cores; steps between the two that were reported
     Machine("M4 Max", 1.0, 546.0, 920.0, fixed_ms=12.0, small=SmallModel(1.65, 546.0, 920.0)),

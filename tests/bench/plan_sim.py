@@ -103,7 +103,10 @@ def cases(vocabulary: Vocabulary) -> Iterator[Case]:
     """All machines and budgets; a second, small model where the big one gives no line in some budget."""
     for machine in MACHINES:
         found = []
-        for name, rates in ((machine.name, machine.rates), (SMALL_NAME, machine.small.rates if machine.small else None)):
+        for name, rates in (
+            (machine.name, machine.rates),
+            (SMALL_NAME, machine.small.rates if machine.small else None),
+        ):
             if rates is None or (found and all(case.is_of_use for case in found)):
                 break
             for answer_ms in BUDGETS_MS:
@@ -133,7 +136,9 @@ def _named(case: Case) -> tuple[tuple[str, Plan], tuple[str, Plan]]:
 
 
 def _label(plan: Plan) -> str:
-    return f"{plan.num_answer_tokens} tokens" if plan.fits else f"too late: {plan.expected_first_ms:.0f} ms to the first"
+    return (
+        f"{plan.num_answer_tokens} tokens" if plan.fits else f"too late: {plan.expected_first_ms:.0f} ms to the first"
+    )
 
 
 def with_table(readme: str, text: str) -> str:

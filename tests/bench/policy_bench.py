@@ -62,9 +62,7 @@ def measure(condition: Condition, policy: str, num_passages: int, num_lines: int
     total = Outcome()
     for seed in range(num_passages):
         recording = Recording(passage(seed, num_lines), SKILLS[condition.model])
-        scene = Scene(
-            recording, condition.gap_ms, RATES, seed, load=condition.load, is_hybrid=condition.is_hybrid
-        )
+        scene = Scene(recording, condition.gap_ms, RATES, seed, load=condition.load, is_hybrid=condition.is_hybrid)
         total += run(replay(policy, scene, real))
     return total
 
@@ -149,9 +147,7 @@ def compare(real: Backend, num_passages: int, num_lines: int) -> Outcomes:
     outcomes: Outcomes = {}
     for condition in conditions():
         progress(str(condition))
-        outcomes[condition] = {
-            policy: measure(condition, policy, num_passages, num_lines, real) for policy in POLICIES
-        }
+        outcomes[condition] = {policy: measure(condition, policy, num_passages, num_lines, real) for policy in POLICIES}
     return outcomes
 
 

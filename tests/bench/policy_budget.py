@@ -39,7 +39,8 @@ def context() -> tuple[ContextBlock, ...]:
     """Beginnings of files of ours."""
     files = sorted((SOURCES / "index").glob("*.py"))[:NUM_BLOCKS]
     return tuple(
-        ContextBlock(f"index/{file.name}", "\n".join(file.read_text(encoding="utf-8").splitlines()[:40])) for file in files
+        ContextBlock(f"index/{file.name}", "\n".join(file.read_text(encoding="utf-8").splitlines()[:40]))
+        for file in files
     )
 
 

@@ -156,8 +156,7 @@ class SteppedScheduler(Scheduler):
 
 
 class _HeldStream(EventStream):
-    """Keeps what a call says until it has ended. Text is sent as the engine does: the first at once, then now and then.
-    """
+    """Keeps what a call says until it has ended. Text is sent as the engine does: the first at once, then now and then."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scheduler: Scheduler) -> None:
         super().__init__(loop, loop.time)

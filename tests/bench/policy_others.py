@@ -197,9 +197,7 @@ class ContinueLike(_Client):
         self._stream = asyncio.get_running_loop().create_task(self._read(snapshot))
 
     async def _read(self, snapshot: Snapshot) -> None:
-        prompt = self._prompt(
-            self._encode(snapshot.before[-8_000:])[-307:], self._encode(snapshot.after[:4_000])[:204]
-        )
+        prompt = self._prompt(self._encode(snapshot.before[-8_000:])[-307:], self._encode(snapshot.after[:4_000])[:204])
         async with contextlib.aclosing(self._ask(prompt, 4096)) as texts:
             async for text in texts:
                 self._text = text
@@ -244,7 +242,9 @@ class TabbyLike(_Client):
             started, text = asyncio.get_running_loop().time(), ""
             above = "".join(snapshot.before.splitlines(keepends=True)[-20:])[-1536:]
             below = "".join(snapshot.after.splitlines(keepends=True)[:20])[:1536]
-            async with contextlib.aclosing(self._ask(self._prompt(self._encode(above), self._encode(below)), 64)) as texts:
+            async with contextlib.aclosing(
+                self._ask(self._prompt(self._encode(above), self._encode(below)), 64)
+            ) as texts:
                 async for text in texts:
                     pass
             self._took.append(1e3 * (asyncio.get_running_loop().time() - started))

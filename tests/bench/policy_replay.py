@@ -138,9 +138,7 @@ async def _other(policy: str, scene: Scene, real: Backend) -> Outcome:
     async with _running(server.run(), _agent_of_server(server, scene.load)):
         await _type(OTHERS[policy](server, screen), screen, scene)
     tasks = [task for task in server.tasks if not task.is_agent]
-    generations = [
-        Generation(speaker.prefix(task.prompt)[-TAIL_CHARS:], task.text, len(task.tokens)) for task in tasks
-    ]
+    generations = [Generation(speaker.prefix(task.prompt)[-TAIL_CHARS:], task.text, len(task.tokens)) for task in tasks]
     num_evaluated = sum(task.num_evaluated for task in tasks)
     return Outcome(**_screened(screen, generations), num_evaluated=num_evaluated, num_starts=len(tasks))
 

@@ -24,7 +24,9 @@ def test_a_small_model_stands_where_the_big_one_cannot(found: list[Case]) -> Non
     """And only there."""
     for machine in MACHINES:
         big = [case for case in found if case.machine == machine.name]
-        small = [case for case in found if SMALL_NAME in case.machine and machine.name.startswith(case.machine.split(":")[0])]
+        small = [
+            case for case in found if SMALL_NAME in case.machine and machine.name.startswith(case.machine.split(":")[0])
+        ]
         assert bool(small) == (not all(case.is_of_use for case in big))
 
 

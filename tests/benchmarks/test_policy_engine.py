@@ -15,7 +15,9 @@ from tests.fakes.virtual_time import run
 RATES = straight(1000.0, 10.0)
 
 
-def request(*tokens: int, num_new: int = 4, session: str = "s", priority: Priority = Priority.COMPLETION) -> GenerationRequest:
+def request(
+    *tokens: int, num_new: int = 4, session: str = "s", priority: Priority = Priority.COMPLETION
+) -> GenerationRequest:
     """Of tokens that are text."""
     boundaries = (len(tokens) // 2,)
     return GenerationRequest(session, np.array(tokens, np.int32), num_new, boundaries, priority=priority)
@@ -80,7 +82,9 @@ def test_a_completion_goes_before_an_agent(real: Backend) -> None:
     took: list[float] = []
 
     async def work(engine: SimEngine) -> None:
-        agent = asyncio.create_task(used(engine, request(*range(600, 900), num_new=500, session="a", priority=Priority.INTERACTIVE)))
+        agent = asyncio.create_task(
+            used(engine, request(*range(600, 900), num_new=500, session="a", priority=Priority.INTERACTIVE))
+        )
         await asyncio.sleep(1.005)
         since = asyncio.get_running_loop().time()
         await used(engine, request(*range(300, 320)))

@@ -23,7 +23,9 @@ def at(num_chars: int, after: str = PASSAGE.after) -> Snapshot:
     return Snapshot("file:///a.py", "a.py", "python", 1, PASSAGE.before + PASSAGE.text[:num_chars], after)
 
 
-def typed(real: Backend, name: str, keys: list[tuple[float, int]], after: str = PASSAGE.after) -> tuple[list[Task], Screen]:
+def typed(
+    real: Backend, name: str, keys: list[tuple[float, int]], after: str = PASSAGE.after
+) -> tuple[list[Task], Screen]:
     """(Seconds to wait, characters typed then) for each key; then two seconds pass."""
 
     async def main() -> tuple[list[Task], Screen]:

@@ -13,7 +13,9 @@ RECORDING = Recording(passage(3, 1))
 RATES = straight(2137.0, 9.6)
 
 
-def outcome(real: Backend, policy: str, load: Load = "idle", *, gap_ms: float = 120.0, is_hybrid: bool = True) -> Outcome:
+def outcome(
+    real: Backend, policy: str, load: Load = "idle", *, gap_ms: float = 120.0, is_hybrid: bool = True
+) -> Outcome:
     """One line typed."""
     return run(replay(policy, Scene(RECORDING, gap_ms, RATES, load=load, is_hybrid=is_hybrid), real))
 

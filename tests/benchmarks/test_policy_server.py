@@ -17,7 +17,9 @@ def prompt(*parts: range) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     return np.concatenate([np.array(part, np.int32) for part in parts])
 
 
-async def ask(server: LlamaServer, tokens: np.ndarray[tuple[int], np.dtype[np.int32]], num: int, **options: object) -> float:
+async def ask(
+    server: LlamaServer, tokens: np.ndarray[tuple[int], np.dtype[np.int32]], num: int, **options: object
+) -> float:
     """Seconds to the end of the answer."""
     since = asyncio.get_running_loop().time()
     slot: int = options.get("slot", 0)  # type: ignore[assignment]
