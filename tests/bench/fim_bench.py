@@ -132,9 +132,9 @@ def targets(found: dict[str, Found], per_key: dict[Layout, Mean], chosen: Layout
         layout: sum(answer.is_exact for of in found.values() for answer in of.by_layout[layout]) for layout in LAYOUTS
     }
     other: Layout = "spm" if chosen == "psm" else "psm"
-    text = f"{exact[chosen]} at {per_key[chosen].value:.0f} tokens a key; {other}: {exact[other]} at {per_key[other].value:.0f}"
+    ours, theirs = (f"{layout}: {exact[layout]} at {per_key[layout].value:.0f} a key" for layout in (chosen, other))
     is_met = exact[chosen] > exact[other] or per_key[chosen].value <= per_key[other].value
-    return [Target(f"the default order of this model ({chosen}) is no worse", text, is_met)]
+    return [Target(f"the default order of this model ({chosen}) is no worse", f"{ours}; {theirs}", is_met)]
 
 
 def main() -> None:

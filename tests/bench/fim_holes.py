@@ -1,8 +1,8 @@
 """Lines to be filled in, of code that the embedded model was not trained on.
 
-*textbook*: functions that the hash rule of `training/textbook.py` held out, of templates that training knew. *template*:
-of templates held out whole. *library*: functions of the standard library that the hash rule of `training/source_file.py`
-held out. *own*: this repository, of which nothing was in the corpus.
+*textbook*: functions that the hash rule of `training/textbook.py` held out, of templates that training knew.
+*template*: of templates held out whole. *library*: functions of the standard library that the hash rule of
+`training/source_file.py` held out. *own*: this repository, of which nothing was in the corpus.
 """
 
 import functools

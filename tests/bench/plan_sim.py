@@ -1,6 +1,7 @@
 """What the planner makes of 150, 350 and 600 ms on machines that are not here: `make plan-sim`.
 
-The product's own `Asker` plans a line in a file, with context from others, at rates from `plan_machines.py`. *Cold*: nothing of the prompt is cached. *Typing*: the full prompt was read, and a key was typed since.
+The product's own `Asker` plans a line in a file, with context from others, at rates from `plan_machines.py`. *Cold*:
+nothing of the prompt is cached. *Typing*: the full prompt was read, and a key was typed since.
 Writes the table into the README of the completion room, and the picture beside it.
 """
 
@@ -8,7 +9,6 @@ import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from qcn_agent.completion.asking import Asker, budget_of
 from qcn_agent.completion.decision import MAX_TOKENS

@@ -1,8 +1,10 @@
-"""Policies of completion compared: `python -m tests.bench.policy_bench [--quick] [--json FILE]`, part of `make bench-lsp`.
+"""Policies of completion compared, first half of `make bench-lsp`.
 
-The same passages of our own source are typed key by key to each policy, at 60, 120 and 200 ms a key, on a clock that only
-waits move: nothing here depends on this machine. The model says the recorded text (`policy_oracle.py`). Ours is the
-product's own `Completer` over the product's scheduler and prefix cache; the others are `policy_others.py` over
+usage: python -m tests.bench.policy_bench [--quick] [--json FILE]
+
+The same passages of our own source are typed key by key to each policy, at 60, 120 and 200 ms a key, on a clock that
+only waits move: nothing here depends on this machine. The model says the recorded text (`policy_oracle.py`). Ours is
+the product's own `Completer` over the product's scheduler and prefix cache; the others are `policy_others.py` over
 `policy_server.py`. A call takes what two RTX 3090 take for Qwen3-Coder-Next (2,137 and 104 tokens a second, reported).
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from qcn_agent.completion.rates import Rates, straight
+from qcn_agent.completion.rates import straight
 from qcn_agent.engine.backend import Backend
 from tests.bench.policy_budget import budget_targets
 from tests.bench.policy_engine import embedded_backend
@@ -48,7 +50,7 @@ Outcomes = dict[Condition, dict[str, Outcome]]
 
 
 def conditions(gaps_ms: tuple[float, ...] = GAPS_MS) -> Iterator[Condition]:
-    """Both models at each pace with the agent idle; one pace beside an agent, and for a model without recurrent state."""
+    """Both models at each pace with the agent idle; one pace beside an agent, and with a model of attention only."""
     for model in SKILLS:
         for gap_ms in gaps_ms:
             yield Condition(model, gap_ms)

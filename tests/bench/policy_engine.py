@@ -1,4 +1,4 @@
-"""Our engine on the loop's clock: its real scheduler and prefix cache over a backend that takes time and computes nothing.
+"""Our engine on the loop's clock: the real scheduler and prefix cache over a backend that only takes time.
 
 Calls cost what `Rates` say of their tokens, and say what a `Speak` says. Events arrive when the call that made them has
 ended; whoever comes meanwhile is seen at the next one.
@@ -156,7 +156,7 @@ class SteppedScheduler(Scheduler):
 
 
 class _HeldStream(EventStream):
-    """Keeps what a call says until it has ended. Text is sent as the engine does: the first at once, then now and then."""
+    """Keeps what a call says until it has ended. Text is sent as by the engine: the first at once, then in pieces."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scheduler: Scheduler) -> None:
         super().__init__(loop, loop.time)

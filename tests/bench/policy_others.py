@@ -1,4 +1,4 @@
-"""What others do with a key, as section 2 and 3 of `editors.md` of the research state it: their ideas, none of their code.
+"""What others do with a key, as sections 2 and 3 of `editors.md` state it: their ideas, none of their code.
 
 All speak to a `LlamaServer` in the order prefix, suffix, middle. Left out for everybody: context from other files.
 """
@@ -50,6 +50,14 @@ class _Client:
 
     def _ask(self, prompt: IntArray, n_predict: int, stop_at: StopAt = never) -> AsyncGenerator[str, None]:
         return self._server.complete(_EDITOR, self.kind, prompt, n_predict, stop_at)
+
+    async def _whole(self, prompt: IntArray, n_predict: int, stop_at: StopAt = never) -> str:
+        """The answer; who is cancelled closes the connection."""
+        whole = ""
+        async with contextlib.aclosing(self._ask(prompt, n_predict, stop_at)) as texts:
+            async for text in texts:
+                whole = text
+        return whole
 
     def _remember(self, before: str, after: str, text: str, most: int) -> None:
         self._known[before, after] = text
@@ -125,9 +133,7 @@ class LlamaVim(_Client):
                 return text.rfind("\n")
             return len(text) if ms > most_ms and "\n" in text.strip("\n") else None
 
-        text = ""
-        async for text in self._ask(self._infill(snapshot), self.num_predict, stop_at):
-            pass
+        text = await self._whole(self._infill(snapshot), self.num_predict, stop_at)
         self._is_busy = False
         self._remember(snapshot.before, snapshot.after, text.rstrip(), 250)
         if self.screen.snapshot is not None and len(self.screen.snapshot.line_after) <= 8:
@@ -142,8 +148,8 @@ class LlamaVim(_Client):
 
 
 class ContinueLike(_Client):
-    """Debounce 350 ms. 30% of 1024 tokens before, 20% after. A reply at the first whole line from 150 ms on, anything at
-    375 ms. The running stream is used on while its text is typed, else ended. A cache of 1000 by what is before alone.
+    """Debounce 350 ms. 30% of 1024 tokens before, 20% after. A reply at the first whole line from 150 ms on, anything
+    at 375 ms. The running stream is used on while its text is typed, else ended. A cache of 1000 by what is before.
     """
 
     def __init__(self, server: LlamaServer, screen: Screen) -> None:
@@ -166,7 +172,7 @@ class ContinueLike(_Client):
         if known:
             self.screen.show(snapshot, known)
             return
-        if not (self._is_running and (self._base + self._text).startswith(snapshot.before)):
+        if not self._typed_off(snapshot) and not (self._is_running and self._follows(snapshot)):
             await self._start(snapshot)
         started = asyncio.get_running_loop().time()
         while True:
@@ -184,9 +190,11 @@ class ContinueLike(_Client):
             self._remember(snapshot.before, "", text.rstrip(), 1000)
             self.screen.show(snapshot, text.rstrip())
 
+    def _follows(self, snapshot: Snapshot) -> bool:
+        return (self._base + self._text).startswith(snapshot.before)
+
     def _typed_off(self, snapshot: Snapshot) -> str:
-        whole = self._base + self._text
-        return whole[len(snapshot.before) :] if whole.startswith(snapshot.before) else ""
+        return (self._base + self._text)[len(snapshot.before) :] if self._follows(snapshot) else ""
 
     async def _start(self, snapshot: Snapshot) -> None:
         if self._stream is not None:
@@ -205,9 +213,9 @@ class ContinueLike(_Client):
 
 
 class TabbyLike(_Client):
-    """Debounce of 3.0 to 1.5 times the gap between keys, less the usual response time, 100 to 1000 ms, for hits as well.
-    20 lines before and after, 1536 characters each at most; 64 tokens. A new request ends the one before. A cache of 100
-    that is followed through 50 typed characters.
+    """Debounce of 3.0 to 1.5 times the gap between keys, less the usual response time, 100 to 1000 ms, for hits as
+    well. 20 lines before and after, 1536 characters each at most; 64 tokens. A new request ends the one before. A cache
+    of 100 that is followed through 50 typed characters.
     """
 
     def __init__(self, server: LlamaServer, screen: Screen) -> None:
@@ -239,16 +247,11 @@ class TabbyLike(_Client):
         await asyncio.sleep(self._delay_s(snapshot))
         text = self._rest(snapshot.before, snapshot.after, 50)
         if text is None:
-            started, text = asyncio.get_running_loop().time(), ""
+            started = asyncio.get_running_loop().time()
             above = "".join(snapshot.before.splitlines(keepends=True)[-20:])[-1536:]
             below = "".join(snapshot.after.splitlines(keepends=True)[:20])[:1536]
-            async with contextlib.aclosing(
-                self._ask(self._prompt(self._encode(above), self._encode(below)), 64)
-            ) as texts:
-                async for text in texts:
-                    pass
+            text = (await self._whole(self._prompt(self._encode(above), self._encode(below)), 64)).rstrip()
             self._took.append(1e3 * (asyncio.get_running_loop().time() - started))
-            text = text.rstrip()
             self._remember(snapshot.before, snapshot.after, text, 100)
         if text:
             self.screen.show(snapshot, text)

@@ -1,9 +1,10 @@
 """A llama-server-like engine on the loop's clock, as `editors.md` and `kv-reuse.md` of the research describe it.
 
-One call serves all slots: a token of each answer under way and as much of the prompts as fits into 2048 tokens. Tasks of
-another kind (infill, completion) wait until those under way have ended. A slot begins with what its prompt has in common
-with what the slot holds; on a hybrid model only where the prompt goes on with all of it (no checkpoints for infill, and
-those of completions lie behind the cursor). Nobody goes before anybody. A closed connection ends a task after the call.
+One call serves all slots: a token of each answer under way and as much of the prompts as fits into 2048 tokens. Tasks
+of another kind (infill, completion) wait until those under way have ended. A slot begins with what its prompt has in
+common with what the slot holds; on a hybrid model only where the prompt goes on with all of it (no checkpoints for
+infill, and those of completions lie behind the cursor). Nobody goes before anybody. A closed connection ends a task
+after the call.
 """
 
 import asyncio

@@ -3,6 +3,7 @@
 The text is this repository's own source. Token ids come from the vocabulary that the caller passes in.
 """
 
+import functools
 import random
 import re
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def cursors(text: str) -> list[Cursor]:
     ]
 
 
+@functools.cache
 def pick(seed: int) -> Cursor:
     """A cursor in one of our own files."""
     choices = random.Random(f"{seed}/typing")

@@ -1,5 +1,7 @@
 """The planner on machines that are not here."""
 
+import itertools
+
 import pytest
 
 from qcn_agent.engine.backend import Backend
@@ -40,7 +42,7 @@ def test_a_cached_prompt_is_used_whole(found: list[Case]) -> None:
 
 def test_more_time_gives_no_less(found: list[Case]) -> None:
     """Of prompt and of answer."""
-    for first, second in zip(found, found[1:], strict=False):
+    for first, second in itertools.pairwise(found):
         if first.machine == second.machine:
             assert second.cold.num_prompt_tokens >= first.cold.num_prompt_tokens
             assert second.typing.num_answer_tokens >= first.typing.num_answer_tokens

@@ -87,7 +87,7 @@ def test_continue_uses_a_stream_on(real: Backend) -> None:
 
 def test_tabby_ends_the_request_before(real: Backend) -> None:
     """A key during the answer."""
-    tasks, _ = typed(real, "Tabby-like", [(0.0, 5), (0.36, 6)])
+    tasks, _ = typed(real, "Tabby-like", [(0.0, 5), (0.40, 6)])
     assert len(tasks) == 2
     assert tasks[0].is_closed
     assert len(tasks[0].tokens) < len(tasks[1].tokens)

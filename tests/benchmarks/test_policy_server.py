@@ -63,7 +63,7 @@ def test_what_goes_on_with_all_of_it_is_reused(real: Backend) -> None:
         await ask(server, prompt(range(300, 400)), 1)
         await ask(server, prompt(range(300, 400), range(399, 400), range(700, 710)), 1)
 
-    assert simulate(real, work).tasks[1].num_evaluated == 10
+    assert simulate(real, work).tasks[1].num_evaluated == 11
 
 
 def test_infill_waits_until_a_completion_has_ended(real: Backend) -> None:

@@ -162,7 +162,7 @@ def test_a_burst_of_keys_starts_the_model_few_times() -> None:
 
 
 def test_who_types_on_is_answered_all_the_same() -> None:
-    """Keys 100 ms apart, in the middle of a word, where the debounce is longer: the third one asks; one start in all."""
+    """Keys 100 ms apart, in the middle of a word, where the debounce is longer: the third asks; one start in all."""
     generator = TimedGenerator(typist(LINE), decode_ms=2.0)
 
     async def main() -> list[str | None]:
