@@ -17,7 +17,7 @@ _GREEDY = SamplingParams(temperature=0.0)
 _ANSWER_MS, _ANSWER_MS_RAM = 350.0, 600.0
 _FIRST_SHARE = 2 / 3
 _LOGPROBS_OFF = -100.0
-UNLIMITED = Budget(1e9, 1e9)
+AHEAD = Budget(5_000.0, 1e9)  # for reading what nobody waits for: it is to be of use while the file is open
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Asker:
         return Asked(request, plan, prompt)
 
     def warm(self, session: str, snapshot: Snapshot, context: Sequence[ContextBlock]) -> Asked:
-        """A request that reads the full prompt for later and says next to nothing."""
-        return self.ask(session, Place(snapshot, Kind.LINE), context, UNLIMITED, 1, is_guess=True)
+        """A request that reads the full prompt for later, or what of it is read in time, and says next to nothing."""
+        return self.ask(session, Place(snapshot, Kind.LINE), context, AHEAD, 1, is_guess=True)
 
     def read_ms(self, asked: Asked) -> float:
         """How long reading its prompt will take, by the rates; the queue aside."""

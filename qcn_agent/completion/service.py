@@ -146,7 +146,7 @@ class Completer:
         asked = self._ask(desk, request, place)
         if self._asker.read_ms(asked) > self._hard_ms(request):  # not even the smallest prompt: read for later keys
             self._read_ahead(desk, snapshot)
-            return self._nothing("late")
+            return self._nothing("slow")
         desk.asked, desk.stream = asked, self._stream(asked, place, is_guess=False)
         desk.num_wrong += 1
         stream = desk.stream

@@ -88,7 +88,7 @@ class CompletionStats:
             self._hit_ms.append(took_ms)
 
     def nothing(self, why: str) -> None:
-        """Nothing was shown: "overtaken", "cancelled", "late", "error", "none" (not here), or a filter's name."""
+        """Why nothing was shown: "overtaken", "cancelled", "late", "slow" (hopeless), "error", "none", or a filter."""
         self.counters["nothing"] += 1
         self.dropped[why] += 1
 

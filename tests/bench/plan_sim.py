@@ -56,8 +56,7 @@ class Case:
 def _cells(plan: Plan) -> list[str]:
     """Prompt with what is to be read of it, when the first token comes, and how much of a line comes in time."""
     fresh = plan.num_prompt_tokens - plan.num_cached_tokens
-    line = f"{plan.num_answer_tokens} tokens" if plan.fits else "too late"
-    return [f"{plan.num_prompt_tokens}, {fresh} to read", f"{plan.expected_first_ms:.0f} ms", line]
+    return [f"{plan.num_prompt_tokens}, {fresh} to read", f"{plan.expected_first_ms:.0f} ms", _label(plan)]
 
 
 def scene() -> tuple[Snapshot, list[ContextBlock]]:
@@ -136,9 +135,9 @@ def _named(case: Case) -> tuple[tuple[str, Plan], tuple[str, Plan]]:
 
 
 def _label(plan: Plan) -> str:
-    return (
-        f"{plan.num_answer_tokens} tokens" if plan.fits else f"too late: {plan.expected_first_ms:.0f} ms to the first"
-    )
+    if not plan.num_answer_tokens:
+        return "too late"
+    return f"{plan.num_answer_tokens} tokens" + ("" if plan.fits else ": no line")
 
 
 def with_table(readme: str, text: str) -> str:

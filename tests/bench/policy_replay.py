@@ -43,6 +43,7 @@ class Scene:
     is_hybrid: bool = True
     settings: dict[str, object] = field(default_factory=dict)  # of our own [completion]
     context: tuple[ContextBlock, ...] = ()  # from other files, for ours only
+    more: tuple[Recording, ...] = ()  # typed in other files afterwards, for ours only
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,15 @@ async def replay(policy: str, scene: Scene, real: Backend) -> Outcome:
 
 async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
     engine = SimEngine(real, scene.rates, is_hybrid=scene.is_hybrid)
-    engine.backend.speak = speaker = Speaker(scene.recording, engine.vocabulary, _end(real))
     screen = Screen(scene.recording)
     settings = {"layout": "psm" if policy == "ours-psm" else "spm", **scene.settings}
     config = CompletionConfig(**settings)  # type: ignore[arg-type]
     completer = Completer(engine, config, on_gpu=True, ring=await _ring(scene))
     async with _running(engine.run(), _agent_of_ours(engine, scene.load)):
-        await _type(_Ours(completer, screen), screen, scene)
+        for number, recording in enumerate((scene.recording, *scene.more)):
+            engine.backend.speak = speaker = Speaker(recording, engine.vocabulary, _end(real))
+            screen.turn_to(recording)
+            await _type(_Ours(completer, screen), screen, scene, f"app{number}.py")
         completer.close("editor")
         await asyncio.sleep(0.2)
     sequences = engine.completions
@@ -127,7 +130,7 @@ async def _ring(scene: Scene) -> ContextRing:
         return scene.context
 
     ring, passage = ContextRing(find), scene.recording.passage
-    await ring.refresh(Snapshot("file:///w/app.py", "app.py", "python", 0, passage.before, passage.after), 0.0)
+    await ring.refresh(Snapshot("file:///w/app0.py", "app0.py", "python", 0, passage.before, passage.after), 0.0)
     return ring
 
 
@@ -159,13 +162,13 @@ def _screened(screen: Screen, generations: list[Generation]) -> dict[str, object
     }
 
 
-async def _type(policy: Policy, screen: Screen, scene: Scene) -> None:
-    """Press the keys, and look at the screen for a pause after the last."""
-    loop, passage = asyncio.get_running_loop(), scene.recording.passage
+async def _type(policy: Policy, screen: Screen, scene: Scene, name: str = "app0.py") -> None:
+    """Press the keys in a file of that name, and look at the screen for a pause after the last."""
+    loop, passage = asyncio.get_running_loop(), screen.recording.passage
     begin_s = loop.time()
     for number, press in enumerate(presses(passage, scene.gap_ms, scene.seed)):
         await asyncio.sleep(max(0.0, begin_s + press.at_ms / 1e3 - loop.time()))
-        snapshot = Snapshot("file:///w/app.py", "app.py", "python", number, press.before, passage.after)
+        snapshot = Snapshot(f"file:///w/{name}", name, "python", number, press.before, passage.after)
         screen.press(press, snapshot)
         policy.key(snapshot)
     await asyncio.sleep(1.0)

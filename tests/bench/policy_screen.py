@@ -41,6 +41,11 @@ class Screen:
     _is_slip: bool = True
     _is_useful: bool = False
 
+    def turn_to(self, recording: Recording) -> None:
+        """Another file is opened."""
+        self.close()
+        self.recording, self.snapshot, self.visible = recording, None, ""
+
     def press(self, press: Press, snapshot: Snapshot) -> None:
         """A key changes the text."""
         self._settle()

@@ -210,7 +210,7 @@ def test_a_prompt_that_takes_too_long_is_read_ahead() -> None:
     shown, status = run(main())
 
     assert shown == LINE[4:]
-    assert status["dropped"]["late"] >= 1
+    assert status["dropped"].keys() & {"late", "slow"}
     background = [request for request in generator.starts if request.priority is Priority.BACKGROUND]
     assert len(background) == 1
     assert len(generator.starts[-1].prompt) >= len(background[0].prompt)
@@ -251,6 +251,31 @@ def test_a_cancelled_request_is_counted_as_such() -> None:
 
     assert status["dropped"] == {"cancelled": 1}
     assert status["budget_kept"] is None
+
+
+def test_a_hung_engine_keeps_no_key_waiting() -> None:
+    """200 keys 30 ms apart, each cancelled by the next: nothing piles up."""
+    generator = TimedGenerator(typist(LINE))
+    generator.hangs = True
+    tasks_alive: list[int] = []
+
+    async def main() -> dict[str, Any]:
+        completer = made(generator, debounce_ms=-1.0)
+        task = asyncio.create_task(asyncio.sleep(0))
+        for length in range(200):
+            task.cancel()
+            task = asyncio.create_task(ask(completer, f"name_{length * 'x'}¦\n"))  # type: ignore[arg-type]
+            await asyncio.sleep(0.03)
+            tasks_alive.append(len(asyncio.all_tasks()))
+        completer.close("c")
+        await asyncio.gather(task, return_exceptions=True)
+        return completer.status()
+
+    status = run(main())
+
+    assert status["counters"]["requests"] == 200
+    assert max(tasks_alive) <= 8
+    assert len(generator.starts) <= 8
 
 
 def test_what_is_cancelled_before_its_debounce_never_starts() -> None:
