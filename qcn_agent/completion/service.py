@@ -38,7 +38,8 @@ class Completer:
     """Completions of one workspace by one model. Used on the event loop's thread only.
 
     `generator` is what makes completions (`LoadedEngine.completion`); `metadata` its model's header. `experts_in_ram`
-    and `on_gpu` choose defaults. Raises ModelError when the model knows no fill-in-the-middle.
+    and `on_gpu` choose defaults; `is_busy` says whether the agent works, for `calm`.
+    Raises ModelError when the model knows no fill-in-the-middle.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Completer:
         experts_in_ram: bool = False,
         on_gpu: bool = False,
         is_ignored: Callable[[str], bool] = lambda path: False,
+        is_busy: Callable[[], bool] = lambda: False,
         ring: ContextRing | None = None,
         meter: RateMeter | None = None,
     ) -> None:
@@ -64,7 +66,7 @@ class Completer:
         self._guesses = SpeculationBudget()
         builder = PromptBuilder(generator.vocabulary, layout.choose(config.layout, metadata or {}), repository)
         self._asker = Asker(builder, config, meter or RateMeter(), generator.n_ctx, project)
-        self._gates = Gates(config, is_ignored)
+        self._gates = Gates(config, is_ignored, is_busy)
         self._cache = CompletionCache(_now)
         self._desks: dict[tuple[str, str], Desk] = {}
         self._num_completions = 0
