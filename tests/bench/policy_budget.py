@@ -21,7 +21,7 @@ from tests.fakes.virtual_time import run
 EMBEDDED = straight(4000.0, 1.0)  # about what the embedded model does on two cores
 FACTORS = (1, 10, 100)
 GAP_MS, KEPT = 200.0, 0.95
-NUM_PASSAGES, NUM_LINES, NUM_BLOCKS, MIN_BEFORE_CHARS = 4, 6, 6, 5_000
+NUM_PASSAGES, NUM_LINES, NUM_BLOCKS, MIN_BEFORE_CHARS = 5, 3, 6, 5_000
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def at_speed(factor: int, real: Backend, num_passages: int = NUM_PASSAGES, num_l
     return Kept(factor, run(replay("ours", scene, real)))
 
 
-def budget_targets(real: Backend, num_passages: int = NUM_PASSAGES) -> list[Target]:
+def budget_targets(real: Backend, num_passages: int = NUM_PASSAGES, num_lines: int = NUM_LINES) -> list[Target]:
     """At each speed the share, and over all of them every step of the planner."""
     found, steps = [], Counter[str]()
     for factor in FACTORS:
         progress(f"budget, {factor} times slower")
-        kept = at_speed(factor, real, num_passages)
+        kept = at_speed(factor, real, num_passages, num_lines)
         steps += kept.outcome.steps
         refused = kept.outcome.num_refused / max(1, kept.outcome.num_requests)
         text = f"{kept.share:.1%} of {kept.outcome.num_passed}; refused {refused:.1%}"

@@ -59,11 +59,16 @@ def cursors(text: str) -> list[Cursor]:
 
 
 @functools.cache
+def _files() -> list[list[Cursor]]:
+    """The cursors of each of our files that has any."""
+    texts = (path.read_text(encoding="utf-8") for path in sorted(SOURCES.rglob("*.py")))
+    return [found for text in texts if (found := cursors(text))]
+
+
 def pick(seed: int) -> Cursor:
     """A cursor in one of our own files."""
     choices = random.Random(f"{seed}/typing")
-    texts = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.rglob("*.py"))]
-    return choices.choice(cursors(choices.choice([text for text in texts if cursors(text)])))
+    return choices.choice(choices.choice(_files()))
 
 
 def typed(cursor: Cursor) -> list[str]:
