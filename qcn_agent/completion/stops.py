@@ -46,8 +46,7 @@ def _line_end(text: str, place: Place) -> int | None:
 
 def _underflow(text: str, place: Place) -> int | None:
     """A bracket is closed that nobody opened. Only counted where the text before the cursor can be trusted."""
-    at = underflow(text, [*place.open_before])
-    return at
+    return underflow(text, place.open_before) if place.counts_brackets else None
 
 
 def _block_end(text: str, place: Place) -> int | None:
