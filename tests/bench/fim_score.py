@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from qcn_agent.engine.generator import Vocabulary
 from tests.bench.fim_holes import Hole
 from tests.bench.stats import Mean, Share
 
-MAX_COPIED, MAX_MATCH = 48, 8  # tokens
+MIN_EQUAL, MAX_EQUAL = 3, 60  # characters
+_BEHIND = 1 << 30  # what follows the hole counts as later than what stands before it
 
 
 @dataclass(frozen=True)
@@ -63,36 +61,23 @@ class Score:
         return [str(self.exact), f"{self.offered.share:.0%}", str(self.similarity or "–")]
 
 
-def copied(hole: Hole, vocabulary: Vocabulary) -> str:
-    """Token by token what followed the latest place that ends like the text so far, to the end of the line.
+def copied(hole: Hole) -> str:
+    """The rest of the line at the place that is most alike: the longest equal text before it, the latest of equals.
 
-    Places are looked for in the file without the hole, with up to eight equal tokens; nothing where not one is equal.
+    Places are all of the file but the hole; at least three characters have to be equal, else nothing is offered.
     """
-    before, after = (vocabulary.encode([(text, False)]).tolist() for text in (hole.before, hole.after))
-    said: list[int] = []
-    while len(said) < MAX_COPIED:
-        token = _following(before + said, [*before, *after])
-        if token is None:
-            break
-        said.append(token)
-        if "\n" in _text(said, vocabulary).lstrip("\n"):
-            break
-    return _text(said, vocabulary).lstrip("\n").partition("\n")[0]
+    best = (MIN_EQUAL - 1, -1, "")
+    for number, text in enumerate((hole.before, hole.after)):
+        at = text.find(hole.before[-MIN_EQUAL:])
+        while at >= 0 and len(hole.before) >= MIN_EQUAL:
+            end = at + MIN_EQUAL
+            if number or end < len(text):
+                best = max(best, (_num_equal(hole.before, text[:end]), number * _BEHIND + end, text[end:]))
+            at = text.find(hole.before[-MIN_EQUAL:], at + 1)
+    return best[2].partition("\n")[0]
 
 
-def _following(path: list[int], corpus: list[int]) -> int | None:
-    """What stands behind the longest match of the path's end, the latest of equals."""
-    last, best = path[-1] if path else None, (0, -1)
-    for at in range(len(corpus) - 1):
-        if corpus[at] == last and at != len(path) - 1:
-            length = 1
-            while (
-                length < MAX_MATCH and length <= at and path[-1 - length : len(path) - length] == [corpus[at - length]]
-            ):
-                length += 1
-            best = max(best, (length, at))
-    return None if best[0] == 0 else corpus[best[1] + 1]
-
-
-def _text(tokens: list[int], vocabulary: Vocabulary) -> str:
-    return vocabulary.decode(np.array(tokens, np.int32))
+def _num_equal(one: str, other: str) -> int:
+    """Characters that two texts have in common at their ends, at most MAX_EQUAL."""
+    limit = min(len(one), len(other), MAX_EQUAL)
+    return next((n for n in range(limit) if one[-1 - n] != other[-1 - n]), limit)

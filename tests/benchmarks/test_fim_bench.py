@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from qcn_agent.completion.prompt import Layout
 from qcn_agent.config import ModelConfig
 from qcn_agent.engine.engine import Engine
 from qcn_agent.models.embedded import embedded_model_path
@@ -40,22 +41,29 @@ def test_filters_and_the_gate_may_leave_nothing() -> None:
 
 async def test_all_sources_are_asked_in_both_orders(engine: Engine) -> None:
     """Whatever the model says: each hole has an answer, and keys cost fewer tokens with the suffix first."""
-    found, per_key = await measure(engine, 1)
-    assert found.keys() == DRAWS.keys()
-    assert all(len(of.by_layout[layout]) == len(of.copied) == 1 for of in found.values() for layout in LAYOUTS)
+    answers, per_key = await measure(engine, 1)
+    assert answers.keys() == DRAWS.keys()
+    assert all(len(of.by_layout[layout]) == len(of.copied) == 1 for of in answers.values() for layout in LAYOUTS)
     assert per_key["spm"].value < per_key["psm"].value
-    assert len(rows(found)) == len(DRAWS) * 5
-    assert len(gate_rows(found, "psm")[0]) == 5
+    assert len(rows(answers)) == len(DRAWS) * 5
+    assert len(gate_rows(answers, "psm")[0]) == 5
+
+
+def found(num_psm: int, num_spm: int) -> dict[str, Found]:
+    """Of ten answers in each order so many are right."""
+    exact, wrong = Answer("x", "x"), Answer("y", "x")
+    of = Found([HOLE] * 10)
+    for order, num_right in (("psm", num_psm), ("spm", num_spm)):
+        of.by_layout[order] = [*[exact] * num_right, *[wrong] * (10 - num_right)]  # type: ignore[index]
+    return {"own": of}
 
 
 @pytest.mark.parametrize(
-    ("num_psm", "num_spm", "is_met"), [(2, 1, True), (1, 1, False), (1, 2, False)], ids=["better", "equal", "worse"]
+    ("chosen", "num_psm", "num_spm", "is_met"),
+    [("psm", 9, 3, True), ("psm", 5, 5, False), ("spm", 5, 5, True), ("spm", 5, 4, True), ("spm", 10, 1, False)],
 )
-def test_the_dearer_order_has_to_be_better(num_psm: int, num_spm: int, is_met: bool) -> None:
-    """By exact lines."""
-    exact, wrong = Answer("x", "x"), Answer("y", "x")
-    of = Found([HOLE] * 2)
-    of.by_layout = {"psm": [*[exact] * num_psm, wrong], "spm": [*[exact] * num_spm, wrong]}
-    per_key = {"psm": Mean(100.0, 90.0, 110.0, 9), "spm": Mean(5.0, 4.0, 6.0, 9)}
-    (target,) = targets({"own": of}, per_key, "psm")
+def test_the_dearer_order_has_to_be_better(chosen: Layout, num_psm: int, num_spm: int, is_met: bool) -> None:
+    """And the cheaper one not clearly worse."""
+    per_key: dict[Layout, Mean] = {"psm": Mean(100.0, 90.0, 110.0, 9), "spm": Mean(5.0, 4.0, 6.0, 9)}
+    (target,) = targets(found(num_psm, num_spm), per_key, chosen)
     assert target.is_met is is_met

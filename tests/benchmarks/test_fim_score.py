@@ -2,8 +2,6 @@
 
 import pytest
 
-from qcn_agent.engine.backend import Backend
-from qcn_agent.engine.text import LlamaVocabulary
 from tests.bench.fim_holes import Hole
 from tests.bench.fim_score import Answer, Score, copied, distance
 
@@ -38,18 +36,19 @@ def test_silence_lowers_exact_lines_and_not_similarity() -> None:
     assert Score.of([Answer(" ", "xy")]).cells() == ["0 = 0.0% [0.0%, 79.3%]", "0%", "–"]
 
 
-def test_a_line_that_stands_elsewhere_is_copied(real: Backend) -> None:
-    """From the place that ends like the text before the cursor, to the end of its line."""
-    text = "first = compute(alpha, beta)\nsecond = other(gamma)\nfirst = compute("
-    assert copied(Hole(text, "alpha, beta)", "\n"), LlamaVocabulary(real)) == "alpha, beta)"
+def test_a_line_that_stands_elsewhere_is_copied() -> None:
+    """From the place that is most alike before the cursor, to the end of its line."""
+    text = "first = compute(alpha, beta)\nsecond = other_compute(gamma)\nfirst = compu"
+    assert copied(Hole(text, "te(alpha, beta)", "\n")) == "te(alpha, beta)"
 
 
-def test_what_follows_the_hole_is_copied_too(real: Backend) -> None:
-    """A later line."""
-    after = "\ntotal = sum(values)\n"
-    assert copied(Hole("total =", " sum(values)", after), LlamaVocabulary(real)) == " sum(values)"
+def test_the_latest_of_equals_is_copied() -> None:
+    """What follows the hole is later than what stands before it."""
+    assert copied(Hole("\nx = one\nx = two\nx = ", "", "\n")) == "two"
+    assert copied(Hole("\nx = one\nx = ", "", "\nx = three\n")) == "three"
 
 
-def test_nothing_is_copied_where_nothing_is_alike(real: Backend) -> None:
-    """An empty file."""
-    assert copied(Hole("", "x = 1", ""), LlamaVocabulary(real)) == ""
+def test_nothing_is_copied_where_nothing_is_alike() -> None:
+    """An empty file, and one that holds the text at the cursor only."""
+    assert copied(Hole("", "x = 1", "")) == ""
+    assert copied(Hole("abcdef", "x = 1", "\n")) == ""
