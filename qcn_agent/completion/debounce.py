@@ -13,7 +13,7 @@ _GAPS = 20
 _DEFAULT_GAP_MS = 150.0
 _HIGH, _LOW = 3.0, 0.5  # times the mean gap, from the least to the most promising place
 _PATIENCE, _MAX_PATIENCE_MS = 2.0, 200.0  # mean gaps that somebody types on without an answer
-_DOUBT, _MAX_DOUBT = 5, 125  # times as long after each answer that was not what came
+_DOUBT, _MAX_DOUBT = 5.0, 125.0  # times as long after each answer that was not what came
 _TRIGGERS = tuple(".([{=:,")
 
 

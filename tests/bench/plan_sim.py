@@ -101,7 +101,7 @@ def plans(vocabulary: Vocabulary, rates: Rates, answer_ms: float, *, experts_in_
 def cases(vocabulary: Vocabulary) -> Iterator[Case]:
     """All machines and budgets; a second, small model where the big one gives no line in some budget."""
     for machine in MACHINES:
-        found = []
+        found: list[Case] = []
         for name, rates in (
             (machine.name, machine.rates),
             (SMALL_NAME, machine.small.rates if machine.small else None),

@@ -55,7 +55,7 @@ def conditions(gaps_ms: tuple[float, ...] = GAPS_MS) -> Iterator[Condition]:
         for gap_ms in gaps_ms:
             yield Condition(model, gap_ms)
     for load in ("writes", "reads"):
-        yield Condition("sure", gaps_ms[len(gaps_ms) // 2], load)  # type: ignore[arg-type]
+        yield Condition("sure", gaps_ms[len(gaps_ms) // 2], load)
     yield Condition("unsure", gaps_ms[len(gaps_ms) // 2], is_hybrid=False)
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Outcome:
         return Outcome(*(one + two for one, two in zip(_values(self), _values(other), strict=True)))
 
 
-def _values(outcome: Outcome) -> list[object]:
+def _values(outcome: Outcome) -> list[Any]:
     return list(vars(outcome).values())
 
 
@@ -146,7 +146,7 @@ async def _other(policy: str, scene: Scene, real: Backend) -> Outcome:
     return Outcome(**_screened(screen, generations), num_evaluated=num_evaluated, num_starts=len(tasks))
 
 
-def _screened(screen: Screen, generations: list[Generation]) -> dict[str, object]:
+def _screened(screen: Screen, generations: list[Generation]) -> dict[str, Any]:
     """What holds for everybody."""
     times = [reply.reply_ms for reply in screen.replies]
     return {
@@ -196,10 +196,10 @@ class _Ours:
 
 
 @asynccontextmanager
-async def _running(*works: object) -> AsyncIterator[None]:
+async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Tasks for as long as the block lasts."""
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(work) for work in works]  # type: ignore[arg-type]
+    tasks = [loop.create_task(work) for work in works]
     try:
         yield
     finally:
