@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 ARTEFACTS = "QCN_EDITOR_ARTEFACTS"
 QCN = str(Path(sys.executable).parent / "qcn-agent")
 PACKAGES = os.pathsep.join(str(ROOT / folder) for folder in (".", "lsp", "tools", "prompts"))
+SCRIPTED = [sys.executable, "-m", "tests.fakes.lsp_server"]
 Start = Callable[..., "Nvim"]
 START_TIMEOUT_S = 30.0
 
@@ -51,7 +52,7 @@ def start(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Iterato
             setup = f"{init}\nrequire('qcn').setup({{ cmd = {{ {words} }}, {settings} }})\n"
             folder = tmp_path / f"nvim{len(made)}"
             folder.mkdir()
-            env = {"QCN_AGENT_HOME": str(home), "PYTHONPATH": PACKAGES}
+            env = {"QCN_AGENT_HOME": str(home), "PYTHONPATH": PACKAGES, "QCN_SCRIPT": str(tmp_path / "script.json")}
             made.append(Nvim(binary(), folder, setup, env))
             stack.callback(made[-1].close)
             return made[-1]
@@ -66,12 +67,12 @@ def scripted(start: Start, tmp_path: Path) -> Callable[..., "Nvim"]:
     """Opens a new Python file in an editor whose server follows a script (see `tests.fakes.lsp_server`)."""
 
     def run(answers: dict[str, Any], text: str = "", settings: str = "", init: str = "", **script: Any) -> "Nvim":
-        file, source = tmp_path / "script.json", tmp_path / "work" / "new.py"
+        source = tmp_path / "work" / "new.py"
         source.parent.mkdir()
         (source.parent / ".git").mkdir()
-        file.write_text(json.dumps({"answers": answers, **script}), encoding="utf-8")
+        write_script(tmp_path, answers=list(answers.items()), **script)
         source.write_text(text, encoding="utf-8")
-        editor = start([sys.executable, "-m", "tests.fakes.lsp_server", str(file)], settings, init)
+        editor = start(SCRIPTED, settings, init)
         open_file(editor, source)
         return editor
 
@@ -79,7 +80,17 @@ def scripted(start: Start, tmp_path: Path) -> Callable[..., "Nvim"]:
 
 
 @pytest.fixture
-def scripted_daemon(home: Path) -> Iterator[Callable[..., int]]:
+def end_daemon(home: Path) -> Iterator[None]:
+    """Whatever daemon an editor has started is gone afterwards."""
+    yield
+    where = endpoint.find()
+    if where is not None and endpoint.is_locked():
+        os.kill(where.pid, signal.SIGTERM)
+    client.wait_until_gone()
+
+
+@pytest.fixture
+def scripted_daemon(end_daemon: None) -> Iterator[Callable[..., int]]:
     """Starts a daemon, in a process of its own, whose model says those turns; gives its process. It is gone afterwards,
     like any that was started after it."""
 
@@ -98,10 +109,11 @@ def scripted_daemon(home: Path) -> Iterator[Callable[..., int]]:
     for process in processes:
         process.kill()
         process.wait()
-    where = endpoint.find()
-    if where is not None and endpoint.is_locked():
-        os.kill(where.pid, signal.SIGTERM)
-    client.wait_until_gone()
+
+
+def write_script(folder: Path, **script: Any) -> None:
+    """For the server that `SCRIPTED` starts."""
+    (folder / "script.json").write_text(json.dumps(script), encoding="utf-8")
 
 
 def open_file(editor: "Nvim", path: Path) -> None:
