@@ -26,6 +26,7 @@ QCN = str(Path(sys.executable).parent / "qcn-agent")
 PACKAGES = os.pathsep.join(str(ROOT / folder) for folder in (".", "lsp", "tools", "prompts"))
 SCRIPTED = [sys.executable, "-m", "tests.fakes.lsp_server"]
 Start = Callable[..., "Nvim"]
+Daemons = list["subprocess.Popen[bytes]"]
 START_TIMEOUT_S = 30.0
 
 
@@ -40,7 +41,22 @@ def binary() -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
+def daemons(home: Path) -> Iterator[Daemons]:
+    """Those that a test has started itself. They and any that came after them are gone afterwards, but not before their
+    editors: a shim would bring another one."""
+    started: Daemons = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+    where = endpoint.find()
+    if where is not None and endpoint.is_locked():
+        os.kill(where.pid, signal.SIGTERM)
+    client.wait_until_gone()
+
+
+@pytest.fixture
+def start(tmp_path: Path, home: Path, daemons: Daemons, request: pytest.FixtureRequest) -> Iterator[Start]:
     """Starts editors: `start(cmd, settings="…", init="…")`; settings and init are Lua."""
     with contextlib.ExitStack() as stack:
         from tests.editors.neovim.nvim import Nvim  # needs an extra; its users are skipped without it
@@ -80,35 +96,20 @@ def scripted(start: Start, tmp_path: Path) -> Callable[..., "Nvim"]:
 
 
 @pytest.fixture
-def end_daemon(home: Path) -> Iterator[None]:
-    """Whatever daemon an editor has started is gone afterwards."""
-    yield
-    where = endpoint.find()
-    if where is not None and endpoint.is_locked():
-        os.kill(where.pid, signal.SIGTERM)
-    client.wait_until_gone()
-
-
-@pytest.fixture
-def scripted_daemon(end_daemon: None) -> Iterator[Callable[..., int]]:
-    """Starts a daemon, in a process of its own, whose model says those turns; gives its process. It is gone afterwards,
-    like any that was started after it."""
+def scripted_daemon(daemons: Daemons) -> Callable[..., int]:
+    """Starts a daemon, in a process of its own, whose model says those turns; gives its process."""
 
     def run(*turns: str) -> int:
         command = [sys.executable, "-m", "tests.fakes.scripted_daemon", *turns]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([PACKAGES, os.environ.get("PYTHONPATH", "")])}
         process = subprocess.Popen(command, env=env)
-        processes.append(process)
+        daemons.append(process)
         deadline = time.monotonic() + START_TIMEOUT_S
         while (where := endpoint.find()) is None or where.pid != process.pid:
             assert process.poll() is None and time.monotonic() < deadline
         return process.pid
 
-    processes: list[subprocess.Popen[bytes]] = []
-    yield run
-    for process in processes:
-        process.kill()
-        process.wait()
+    return run
 
 
 def write_script(folder: Path, **script: Any) -> None:
