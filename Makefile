@@ -21,8 +21,8 @@ help:  ## list the targets
 demo: $(VENV)/.dev  ## set up, then watch the embedded model fix a real bug
 	@$(BIN)/python -P tests/demo/run_demo.py
 
-test: $(VENV)/.dev  ## set up, then run the tests
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+test: $(VENV)/.dev  ## set up, then run the tests, as many files at once as there are cores
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## set up, then format, lint, types and the import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -124,7 +124,7 @@ async def test_only_folders_that_were_opened_are_indexed(tmp_path: Path, desks: 
     (tmp_path / "b.py").write_text("def helper_of_mine(value):\n    return value\n")
     desk = Desk(tmp_path, "value * 2")
     desks.append(desk)
-    ring = desk.completions._ring(tmp_path)
+    ring = desk.completions._folder(tmp_path).ring
     snapshot = Snapshot("file:///a.py", "a.py", "python", 1, "helper_of_mine(", "")
     await desk.ask()
     assert await ring.refresh(snapshot, desk.clock.now) is False
