@@ -2,24 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lsprotocol import types
 
+from qcn_agent.completion.acceptance import Edit
 from qcn_lsp.documents import UTF_16, Document, DocumentError, Position
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One piece of a change: `removed` code points at `begin` gave way to `text`, in that line."""
-
-    begin: int
-    removed: int
-    text: str
-    line: int
 
 
 class Listener(Protocol):

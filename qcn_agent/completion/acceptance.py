@@ -39,11 +39,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of a document: `removed` code points at `begin` gave way to `text`."""
+    """One piece of a change of a document: `removed` code points at `begin` gave way to `text`, in that line."""
 
     begin: int
     removed: int
     text: str
+    line: int
 
 
 @dataclass
@@ -80,13 +81,13 @@ class Acceptance:
         if shown is not None:
             self._accept(shown, "accepted", line)
 
-    def change(self, uri: str, edit: Edit, line: int) -> None:
-        """A document changed, in that line; call it once for each edit."""
+    def change(self, uri: str, edit: Edit) -> None:
+        """A document changed; call it once for each edit."""
         now = self._clock()
         for shown in [shown for shown in self._shown.values() if shown.uri == uri]:
             if now - shown.shown_at > FOLLOWED_S:
                 self._end(shown, is_refusal=False)
-            elif not self._follow(shown, edit, line):
+            elif not self._follow(shown, edit):
                 self._end(shown, is_refusal=now - shown.shown_at >= SEEN_S)
 
     def close(self, uri: str) -> None:
@@ -107,7 +108,7 @@ class Acceptance:
                     self._count(kept.language, f"kept_{after:.0f}s", share_kept(kept.tokens, text, kept.line))
         self._kept = [kept for kept in self._kept if kept.probes]
 
-    def _follow(self, shown: Shown, edit: Edit, line: int) -> bool:
+    def _follow(self, shown: Shown, edit: Edit) -> bool:
         """Whether the edit goes on with the item. What an editor puts in at once is accepted, not typed."""
         rest = shown.text[shown.num_typed :]
         if edit.begin != shown.begin + shown.num_typed or not edit.text or not rest.startswith(edit.text):
@@ -119,7 +120,7 @@ class Acceptance:
             del self._shown[shown.item_id]
             event = "accepted" if edit.text == shown.text else "accepted_in_parts"
             if shown.was_accepted:
-                self._accept(shown, event, line)
+                self._accept(shown, event, edit.line)
             else:
                 self._count(shown.language, "typed", 1)
         return True

@@ -74,12 +74,7 @@ class Client:
 
     def receive(self) -> dict[str, Any]:
         """Wait for the next message, whatever it is. Raises DaemonDiedError when the connection is lost."""
-        try:
-            message = self._frames.peek()
-        except (OSError, DaemonDiedError) as error:
-            raise _died(self.pid) from error
-        if message is None:
-            raise _died(self.pid)
+        message = self._peek()
         self._frames.drop()
         return message
 
@@ -98,17 +93,22 @@ class Client:
     def _wait(self, request_id: int, on_notification: Notify | None) -> dict[str, Any]:
         """The answer, which stays the next frame: should an interrupt fall here, `_cancel` must find it."""
         while True:
-            try:
-                message = self._frames.peek()
-            except (OSError, DaemonDiedError) as error:
-                raise _died(self.pid) from error
-            if message is None:
-                raise _died(self.pid)
+            message = self._peek()
             if message.get("id") == request_id and "method" not in message:
                 return message
             if on_notification is not None and "method" in message:
                 on_notification(message["method"], message.get("params"))
             self._frames.drop()
+
+    def _peek(self) -> dict[str, Any]:
+        """The next message, which stays the next one until it is dropped."""
+        try:
+            message = self._frames.peek()
+        except (OSError, DaemonDiedError) as error:
+            raise _died(self.pid) from error
+        if message is None:
+            raise _died(self.pid)
+        return message
 
     def _cancel(self, request_id: int) -> None:
         """Returns when the answer is there, which is an error then, or after 10 s."""

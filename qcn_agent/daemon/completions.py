@@ -4,6 +4,7 @@ A key never waits for a model: the first one starts the load, and until it is th
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from qcn_agent import paths
 from qcn_agent.completion.prompt import ContextBlock
-from qcn_agent.completion.ring import IDLE_S, ContextRing
+from qcn_agent.completion.ring import IDLE_S, ContextRing, FindBlocks
 from qcn_agent.completion.service import Completer
 from qcn_agent.completion.sources import IndexSources
 from qcn_agent.completion.tally import Tally
@@ -30,42 +31,60 @@ _INDEX_PATIENCE_S = 2.0
 _FLUSH_S = 30.0
 
 
-class Workspace:
-    """What completions of one folder share while one model is loaded."""
+class Folder:
+    """What completions of one folder share. `completer` is made for `hosted`, the model that was loaded then."""
 
-    def __init__(self, root: Path, hosted: Loaded, config: Config, ring: ContextRing, ignored: Ignored) -> None:
-        self.hosted = hosted
-        self.completer = Completer(
+    def __init__(self, root: Path, find: FindBlocks) -> None:
+        self.root = root
+        self.ring = ContextRing(find)
+        self.ignored = Ignored(root)
+        self.completer: Completer | None = None
+        self.hosted: Loaded | None = None
+        self.latest: Snapshot | None = None  # where somebody was last
+        self.is_refreshing = False
+
+    def set_model(self, hosted: Loaded, config: Config, is_busy: Callable[[], bool]) -> Completer:
+        """Complete with this model from now on. Raises QcnError when it can't fill in the middle."""
+        completer = Completer(
             hosted.completion,
             config.completion,
             metadata=hosted.metadata,
-            project=paths.project_tag(root),
-            repository=root.name,
+            project=paths.project_tag(self.root),
+            repository=self.root.name,
             experts_in_ram=config.model.n_cpu_moe > 0,
             on_gpu=hosted.is_on_gpu,
-            is_ignored=ignored,
-            ring=ring,
+            is_ignored=self.ignored,
+            is_busy=is_busy,
+            ring=self.ring,
         )
+        self.hosted, self.completer = hosted, completer
+        return completer
 
 
 class Completions:
-    """Used on the event loop's thread. Folders are absolute; paths of files are relative to theirs."""
+    """Used on the event loop's thread. Folders are absolute; paths of files are relative to theirs.
+
+    `is_busy` says whether the agent works, in whatever folder.
+    """
 
     def __init__(
-        self, host: Host, contexts: Contexts, config: Config, clock: Callable[[], float] = time.monotonic
+        self,
+        host: Host,
+        contexts: Contexts,
+        config: Config,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.tally = Tally(paths.state_dir() / "completions.db")
         self._host = host
         self._contexts = contexts
         self._config = config
         self._clock = clock
-        self._workspaces: dict[Path, Workspace] = {}
-        self._rings: dict[Path, ContextRing] = {}
-        self._ignored: dict[Path, Ignored] = {}
-        self._latest: dict[Path, Snapshot] = {}  # where somebody was last
+        self._is_busy = is_busy
+        self._folders: dict[Path, Folder] = {}
         self._projects: set[Path] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._refreshing: set[Path] = set()
         self._no_load_before = float("-inf")
         self._flushed_at = clock()
 
@@ -73,16 +92,16 @@ class Completions:
         """What to show; None for nothing, also while there is no model. Never raises but CancelledError."""
         if not self._config.completion.enabled:
             return None
-        self._latest[root] = snapshot
+        folder = self._folder(root)
+        folder.latest = snapshot
         hosted = self._host.loaded()
         if hosted is None:
             self._begin_load()
             return None
-        ignored = self._ignored_of(root)
-        if not ignored.knows(snapshot.path):
-            await ignored.learn(snapshot.path)
-        workspace = self._workspace(root, hosted)
-        return await workspace.completer.complete(snapshot, trigger, client) if workspace else None
+        if not folder.ignored.knows(snapshot.path):
+            await folder.ignored.learn(snapshot.path)
+        completer = self._completer(folder, hosted)
+        return await completer.complete(snapshot, trigger, client) if completer else None
 
     def add_projects(self, roots: Iterable[Path]) -> None:
         """Folders that somebody has opened. Others, such as that of a lone file, are not indexed."""
@@ -90,28 +109,30 @@ class Completions:
 
     def opened(self, root: Path, path: str) -> None:
         """A file was opened or saved."""
-        self._spawn(self._ignored_of(root).learn(path))
+        self._spawn(self._folder(root).ignored.learn(path))
 
     def edited(self, root: Path, path: str, old: str, new: str, line: int) -> None:
         """A file changed at `line`: the whole text before and after."""
-        if not self._ignored_of(root)(path):
-            self._ring(root).note_edit(path, old, new, line, self._clock())
-            self._refresh_later(root)
+        folder = self._folder(root)
+        if not folder.ignored(path):
+            folder.ring.note_edit(path, old, new, line, self._clock())
+            self._refresh_later(folder)
 
     def visited(self, root: Path, path: str, text: str, line: int) -> None:
         """The cursor was at `line` of a file."""
-        if not self._ignored_of(root)(path):
-            self._ring(root).note_visit(path, text, line, self._clock())
-            self._refresh_later(root)
+        folder = self._folder(root)
+        if not folder.ignored(path):
+            folder.ring.note_visit(path, text, line, self._clock())
+            self._refresh_later(folder)
 
     def close(self, client: str, uri: str | None = None) -> None:
         """A document was closed, or an editor has gone with all of its own."""
-        for workspace in self._workspaces.values():
-            workspace.completer.close(client, uri)
+        for completer in self._completers().values():
+            completer.close(client, uri)
 
     def status(self) -> dict[str, Any]:
         """By folder, as JSON values."""
-        folders = {str(root): workspace.completer.status() for root, workspace in self._workspaces.items()}
+        folders = {str(root): completer.status() for root, completer in self._completers().items()}
         return {"enabled": self._config.completion.enabled, "folders": folders}
 
     async def stop(self) -> None:
@@ -128,38 +149,36 @@ class Completions:
             self._flushed_at = self._clock()
             self.tally.flush()
 
-    def _workspace(self, root: Path, hosted: Loaded) -> Workspace | None:
+    def _completers(self) -> dict[Path, Completer]:
+        return {root: folder.completer for root, folder in self._folders.items() if folder.completer}
+
+    def _completer(self, folder: Folder, hosted: Loaded) -> Completer | None:
         """For the model as it is loaded now; None when that one can't fill in the middle."""
-        workspace = self._workspaces.get(root)
-        if workspace is None or workspace.hosted is not hosted:
-            try:
-                workspace = Workspace(root, hosted, self._config, self._ring(root), self._ignored_of(root))
-            except QcnError as error:
-                if self._clock() >= self._no_load_before:
-                    logger.warning("no completions: %s", error)
-                    self._no_load_before = self._clock() + _RETRY_S
-                return None
-            self._workspaces[root] = workspace
-        return workspace
+        if folder.completer is not None and folder.hosted is hosted:
+            return folder.completer
+        try:
+            return folder.set_model(hosted, self._config, self._is_busy)
+        except QcnError as error:
+            if self._clock() >= self._no_load_before:
+                logger.warning("no completions: %s", error)
+                self._no_load_before = self._clock() + _RETRY_S
+            return None
 
-    def _ring(self, root: Path) -> ContextRing:
-        if root not in self._rings:
+    def _folder(self, root: Path) -> Folder:
+        if root not in self._folders:
+            self._folders[root] = Folder(root, functools.partial(self._find, root))
+        return self._folders[root]
 
-            async def find(snapshot: Snapshot) -> Sequence[ContextBlock]:
-                if root not in self._projects:
-                    return []
-                try:
-                    async with self._contexts.index(root, lambda _: None, patience_s=_INDEX_PATIENCE_S) as index:
-                        return await IndexSources(index)(snapshot)
-                except QcnError as error:  # it may be on its way
-                    logger.info("no context from the index of %s: %s", root, error)
-                    return []
-
-            self._rings[root] = ContextRing(find)
-        return self._rings[root]
-
-    def _ignored_of(self, root: Path) -> Ignored:
-        return self._ignored.setdefault(root, Ignored(root))
+    async def _find(self, root: Path, snapshot: Snapshot) -> Sequence[ContextBlock]:
+        """Code of the project that may help there, from its index."""
+        if root not in self._projects:
+            return []
+        try:
+            async with self._contexts.index(root, lambda _: None, patience_s=_INDEX_PATIENCE_S) as index:
+                return await IndexSources(index)(snapshot)
+        except QcnError as error:  # it may be on its way
+            logger.info("no context from the index of %s: %s", root, error)
+            return []
 
     def _begin_load(self) -> None:
         if self._clock() >= self._no_load_before:
@@ -172,22 +191,20 @@ class Completions:
         except QcnError as error:  # the status says it as well
             logger.warning("no completions, the model can't be loaded: %s", error)
 
-    def _refresh_later(self, root: Path) -> None:
-        if root not in self._refreshing:
-            self._refreshing.add(root)
-            self._spawn(self._refresh(root))
+    def _refresh_later(self, folder: Folder) -> None:
+        if not folder.is_refreshing:
+            folder.is_refreshing = True
+            self._spawn(self._refresh(folder))
 
-    async def _refresh(self, root: Path) -> None:
+    async def _refresh(self, folder: Folder) -> None:
         """When nobody has done anything for a while, put the context together anew."""
-        ring = self._ring(root)
         try:
-            while not ring.is_due(self._clock()):  # noqa: ASYNC110 - a pause is nothing that happens
+            while not folder.ring.is_due(self._clock()):  # noqa: ASYNC110 - a pause is nothing that happens
                 await asyncio.sleep(IDLE_S)
-            snapshot = self._latest.get(root)
-            if snapshot is not None:
-                await ring.refresh(snapshot, self._clock())
+            if folder.latest is not None:
+                await folder.ring.refresh(folder.latest, self._clock())
         finally:
-            self._refreshing.discard(root)
+            folder.is_refreshing = False
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -3,10 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from qcn_agent.index.git import run_git
-from qcn_agent.index.ignore import QCNIGNORE, IgnoreRules
+from qcn_agent.index.files import is_left_out
 
-_TIMEOUT_S = 2.0
 _MAX_KNOWN = 4096
 
 
@@ -29,18 +27,4 @@ class Ignored:
         """Find out about a file; call it when it is opened, and when it is saved, as rules change."""
         while len(self._known) >= _MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[path] = await asyncio.to_thread(is_ignored, self._root, path)
-
-
-def is_ignored(root: Path, path: str) -> bool:
-    """Ask `.qcnignore` and git; where there is no git, `.gitignore` at the root."""
-    for name in (QCNIGNORE, ".gitignore"):
-        rules = IgnoreRules.read(root / name)
-        if rules is not None and any(rules.match(part) for part in _with_parents(path)):
-            return True
-    return run_git(root, "check-ignore", "-q", "--", path, timeout_s=_TIMEOUT_S) is not None
-
-
-def _with_parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[: n + 1]) + ("/" if n + 1 < len(parts) else "") for n in range(len(parts))]
+        self._known[path] = await asyncio.to_thread(is_left_out, self._root, path)

@@ -5,12 +5,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from qcn_agent.errors import UsageError
 
 MIN_BUDGET, MAX_BUDGET = 256, 1 << 20
 _RUN_ID = re.compile(r"[0-9a-f-]{22}")
+_KINDS = {
+    str: "a string",
+    int: "a whole number",
+    bool: "true or false",
+    Sequence[str]: "a list of strings",
+    Mapping[str, str]: "an object with strings as values",
+    Mapping[str, Any]: "an object",
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,20 @@ def _check_keys(method: str, kind: type, params: Mapping[str, Any], required: se
     unknown, missing = sorted(params.keys() - known), sorted(required - params.keys())
     if unknown or missing:
         raise UsageError(f"{method}: unknown {unknown}, missing {missing}", hint="are both sides the same version?")
+    hints = get_type_hints(kind)
+    for name, value in params.items():
+        if not _is_a(hints[name], value):
+            raise UsageError(f"{method}: {name} is a {type(value).__name__}", hint=f"it must be {_KINDS[hints[name]]}")
+
+
+def _is_a(kind: Any, value: Any) -> bool:
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind == Sequence[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind == Mapping[str, str]:
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    return isinstance(value, get_origin(kind) or kind)
 
 
 def _check_issue(workspace: str, issue: str) -> None:

@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +34,7 @@ _MAX_HEADER = 4096
 _MAX_WRITE_S = 3600.0
 _MAX_AGE_S = 30 * 86_400.0
 _MAX_TOKENS = 1 << 24  # of a path
+RETRY_S = 60.0
 _WRONG = (OSError, ValueError, TypeError, RecursionError)  # with a file that somebody else has written
 
 
@@ -61,13 +63,16 @@ class StoredBlob:
 class DiskStore:
     """Blobs of one model in `folder`, at most `max_bytes` of them. At the start that is the limit of all models'."""
 
-    def __init__(self, folder: Path, fingerprint: str, max_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, fingerprint: str, max_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.num_bytes = 0
         self.bytes_of: Counter[frozenset[str]] = Counter()  # by what the files' names say of their owners
         self.max_bytes = max_bytes
         self._folder = folder / hashlib.blake2b(fingerprint.encode(), digest_size=16).hexdigest()
         self._fingerprint = fingerprint
-        self.is_broken = False  # it could not be written: not tried again in this run
+        self._clock = clock
+        self._no_write_before = float("-inf")
 
     def load(self) -> list[StoredBlob]:
         """All complete files, KV before states, by where they begin. Half-written and old ones are swept away.
@@ -101,8 +106,17 @@ class DiskStore:
             pass  # the first write makes it
         except OSError as error:
             logger.warning("no conversations are kept on disk: %s", error)
-            self.is_broken = True
+            self._no_write_before = float("inf")
         return []
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it could not be written a short while ago, or can't be trusted at all."""
+        return self._clock() < self._no_write_before
+
+    def rest(self) -> None:
+        """Write nothing for a while, after something went wrong: a full disk may be emptied again."""
+        self._no_write_before = max(self._no_write_before, self._clock() + RETRY_S)
 
     def has_room(self, num_bytes: int) -> bool:
         """Whether so much more fits, and the disk still takes it."""
@@ -214,8 +228,8 @@ class DiskStore:
             logger.info("a file of the cache could not be kept: %s", error)
             return False
         except OSError as error:
-            logger.warning("the disk cache can't be written any more in this run: %s", error)
-            self.is_broken = True
+            logger.warning("the disk cache can't be written, to be tried again in %.0f s: %s", RETRY_S, error)
+            self.rest()
             return False
         return True
 

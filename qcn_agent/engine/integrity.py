@@ -27,7 +27,7 @@ def check_integrity(kept: Residency, backend: Backend, is_interrupted: Callable[
         _check_node(node, kept)
         if node.kv is not None or node.state is not None:
             stored.add(node)
-        num_gaps += node.kv is None and _has_copies(node)
+        num_gaps += node.kv is None and node.has_dependent_copies
     _require(num_nodes == kept.tree.num_nodes, "nodes are miscounted")
     _check_copies(stored, kept)
     kept.has_gaps = num_gaps > 0  # those of lost files may be filled by now
@@ -59,16 +59,11 @@ def _check_node(node: Node, kept: Residency) -> None:
     _require(is_linked, f"{what} hangs loose")
     is_owned = node.projects <= parent.projects if parent is not None and parent.parent is not None else True
     _require(is_owned, f"somebody who came through {what} did not come through what leads to it")
-    is_whole = node.kv is not None or not _has_copies(node) or kept.has_gaps
+    is_whole = node.kv is not None or not node.has_dependent_copies or kept.has_gaps
     _require(is_whole, f"the KV of {what} has no copy, but something below has")
     _require(bool(node.holders) or node.kv is not None, f"nobody has the KV of {what}")
     _require(node.park is None or kept.parks.get(node.park) is node, f"the park of {what} is not known")
     _require(node.holders | node.live <= kept.branches.keys() | kept.parks.keys(), f"a holder of {what} is gone")
-
-
-def _has_copies(node: Node) -> bool:
-    """Of its state, or of anything below."""
-    return node.state is not None or any(child.kv is not None for child in node.children.values())
 
 
 def _require(condition: bool, otherwise: str) -> None:

@@ -71,7 +71,7 @@ class Persistence:
     def _lost_part(self, leaf: Node) -> list[Node]:
         """Nodes on the path of `leaf` beyond the last one that could be gone on from after a restart."""
         lost, node = [], leaf
-        while node.parent is not None and not self._is_written(node.state if self._kept.needs_states else node.kv):
+        while node.parent is not None and not self._is_written(self._kept.copy_of(node)):
             lost.append(node)
             node = node.parent
         return lost
@@ -171,7 +171,7 @@ class Persistence:
 
     def _is_on_disk(self, node: Node) -> bool:
         """Whether forgetting the copies of `node` makes room on disk."""
-        blob = node.state if self._kept.needs_states else node.kv
+        blob = self._kept.copy_of(node)
         return blob is not None and blob.file is not None and (self._kept.needs_states or not node.children)
 
     def _collect(self, wait_s: float) -> bool:
@@ -184,7 +184,8 @@ class Persistence:
             return True
         except Exception:  # the border of the writer's thread: what it could not write is not on disk
             logger.exception("a write to the disk cache failed in an unexpected way")
-            file, self._store.is_broken = None, True
+            file = None
+            self._store.rest()
         self._job = None
         if file is None:
             return False

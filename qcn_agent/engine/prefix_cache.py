@@ -10,7 +10,7 @@ from qcn_agent.engine.integrity import check_integrity
 from qcn_agent.engine.ledger import Ledger
 from qcn_agent.engine.origin import NOWHERE, Origin, Tier, on_device
 from qcn_agent.engine.prefix_tree import Node
-from qcn_agent.engine.residency import Branch, Holding, Residency
+from qcn_agent.engine.residency import Branch, Residency, by_score
 from qcn_agent.engine.tiers import Tiers
 
 logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class PrefixCache:
             holders = list(self.kept.holdings())
         if not holders:
             return False
-        self.kept.evict(min(holders, key=_score))
+        self.kept.evict(min(holders, key=by_score))
         return True
 
     def drop(self, name: str) -> None:
@@ -172,7 +172,7 @@ class PrefixCache:
         """
         if self._backend.full_copies:
             return False
-        holdings = sorted(self.kept.holdings(), key=_score, reverse=True)
+        holdings = sorted(self.kept.holdings(), key=by_score, reverse=True)
         return any(self.kept.save_a_part(holding.node, may_displace=False) for holding in holdings)
 
     def clear_stale(self) -> None:
@@ -333,7 +333,3 @@ class PrefixCache:
         state = self._restore_state(node, dst)
         self._backend.trim(dst, node.end)
         return state
-
-
-def _score(holding: Holding) -> float:
-    return holding.score

@@ -63,6 +63,11 @@ class Node:
         """Whether the state after `end` is kept on any tier."""
         return self.park is not None or bool(self.live) or self.state is not None
 
+    @property
+    def has_dependent_copies(self) -> bool:
+        """Whether copies exist, of its state or of what follows, that are no use without one of its own KV."""
+        return self.state is not None or any(child.kv is not None for child in self.children.values())
+
     def path(self) -> list[Node]:
         """The nodes from below the root to this one."""
         nodes = []

@@ -12,6 +12,7 @@ A *park* is a sequence id that holds one recurrent state and no KV of its own. B
 
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from qcn_agent.engine.arena import Blob
@@ -57,6 +58,9 @@ class Holding(NamedTuple):
     score: float
 
 
+by_score = attrgetter("score")
+
+
 class Residency:
     """Owns the sequence ids 0 .. `num_ids` - 1 of `backend`."""
 
@@ -88,7 +92,7 @@ class Residency:
     def cheapest(self, spare: Node | None = None) -> Holding | None:
         """The least useful holding that the state of `spare` does not depend on."""
         usable = [h for h in self.holdings() if spare is None or h.node is not spare or self._is_spare(spare, h)]
-        return min(usable, key=_score, default=None)
+        return min(usable, key=by_score, default=None)
 
     def _is_spare(self, node: Node, holding: Holding) -> bool:
         """Whether the state of `node` outlives this holding."""
@@ -203,7 +207,7 @@ class Residency:
 
     def _unsaved_value(self, node: Node) -> float:
         """What the copy of `node` is worth to one who can't know that the device will keep its own."""
-        blob = node.state if self.needs_states else node.kv
+        blob = self.copy_of(node)
         return 0.0 if blob is not None and blob.file is not None else self.value(node, is_kept=False)
 
     def _give_up_memory(self, node: Node, spare: Set[Node]) -> None:
@@ -211,7 +215,7 @@ class Residency:
         on_disk = [blob for blob in (node.state, *(above.kv for above in node.path())) if blob and blob.file]
         for blob in on_disk:
             self.tiers.arena.empty(blob)
-        if (node.state if self.needs_states else node.kv) not in on_disk:
+        if self.copy_of(node) not in on_disk:
             self.forget_copies(node, spare)
 
     def _is_on_host(self, node: Node) -> bool:
@@ -227,7 +231,7 @@ class Residency:
         """Give up the copies of this node's state and of KV that nothing needs any more, nor `spare` will."""
         self.tiers.forget_state(node)
         above = node
-        while above.parent is not None and above not in spare and above.holders and not _is_needed(above):
+        while above.parent is not None and above not in spare and above.holders and not above.has_dependent_copies:
             self.tiers.forget_kv(above)
             self.note_stored(above)
             above = above.parent
@@ -327,7 +331,7 @@ class Residency:
 
     def is_clean(self, node: Node) -> bool:
         """Whether a copy outside the device exists of all that `node` needs."""
-        if (node.state if self.needs_states else node.kv) is None:
+        if self.copy_of(node) is None:
             return node is self.tree.root
         return not self.has_gaps or not self._without_copy(node)
 
@@ -341,16 +345,11 @@ class Residency:
             above = above.parent
         return found[::-1]
 
+    def copy_of(self, node: Node) -> Blob | None:
+        """The copy outside the device without which nobody goes on from `node`: of its state, or of its KV if pure."""
+        return node.state if self.needs_states else node.kv
+
     def note_stored(self, node: Node) -> None:
         """Keep `stored` and `with_state` true after the copies of `node` changed."""
         (self.stored.discard if node.kv is None and node.state is None else self.stored.add)(node)
         (self.with_state.discard if node.state is None else self.with_state.add)(node)
-
-
-def _is_needed(node: Node) -> bool:
-    """Whether a copy of something else is no use without one of this node's KV."""
-    return node.state is not None or any(child.kv is not None for child in node.children.values())
-
-
-def _score(holding: Holding) -> float:
-    return holding.score

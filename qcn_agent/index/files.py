@@ -84,11 +84,51 @@ def stamps(workspace: Path, paths: Iterable[str]) -> dict[str, FileStamp]:
 
 def wanted(workspace: Path, paths: Iterable[str]) -> set[str]:
     """Those of the paths that belong to the workspace: git would list them, or no ignore rule speaks against them."""
-    asked = list(paths)
+    asked = [path for path in paths if not _leads_outside(workspace, path)]
     rules = IgnoreRules.read(workspace / QCNIGNORE)
-    listed = _git_ls(workspace, "--", *(f":(literal){path}" for path in asked)) if asked else None
-    allowed = _allowed_by_rules(workspace, asked) if listed is None else set(listed) & set(asked)
+    listed = _listed(workspace, asked) if asked else None
+    allowed = _allowed_by_rules(workspace, asked) if listed is None else listed
     return {path for path in allowed if not is_ignored(rules, path)}
+
+
+def is_left_out(workspace: Path, path: str) -> bool:
+    """Whether a file does not belong to the workspace, or would not once it is on disk: git lists none that isn't."""
+    if wanted(workspace, [path]):
+        return False
+    if os.path.lexists(workspace / path) or run_git(workspace, "rev-parse", timeout_s=_GIT_TIMEOUT_S) is None:
+        return True
+    if is_ignored(IgnoreRules.read(workspace / QCNIGNORE), path):
+        return True
+    return run_git(workspace, "check-ignore", "-q", "--", path, timeout_s=_GIT_TIMEOUT_S) is not None
+
+
+def _listed(workspace: Path, paths: Iterable[str], depth: int = 0) -> set[str] | None:
+    """Of a few paths, those that git lists, here or in the submodules and nested repositories that it lists."""
+    asked = set(paths)
+    names = _git_ls(workspace, "--", *(f":(literal){path}" for path in asked))
+    if names is None:
+        return None
+    found = asked.intersection(names)
+    nested: dict[str, list[str]] = {}
+    for path in asked - found if depth < _MAX_NESTED_REPOSITORIES else ():
+        folder = next((folder for folder in _folders(path)[1:] if (workspace / folder / ".git").exists()), "")
+        if folder and _is_folder(workspace / folder[:-1]):
+            nested.setdefault(folder, []).append(path[len(folder) :])
+    for folder, inside in nested.items():
+        if {folder, folder[:-1]}.intersection(_git_ls(workspace, "--", f":(literal){folder[:-1]}") or ()):
+            found.update(folder + path for path in _listed(workspace / folder, inside, depth + 1) or ())
+    return found
+
+
+def _leads_outside(workspace: Path, path: str) -> bool:
+    """Whether a path goes up, or through a link."""
+    return ".." in path.split("/") or any((workspace / folder).is_symlink() for folder in _folders(path)[1:])
+
+
+def _folders(path: str) -> list[str]:
+    """The folders that a path lies in, from the workspace itself ("") down; each ends with a slash."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) + "/" if count else "" for count in range(len(parts))]
 
 
 def _git_ls(folder: Path, *arguments: str) -> list[str] | None:
@@ -157,7 +197,7 @@ def _allowed_by_rules(workspace: Path, paths: Iterable[str]) -> set[str]:
     allowed = set()
     for path in paths:
         parts = path.split("/")
-        folders = ["/".join(parts[:count]) + "/" if count else "" for count in range(len(parts))]
+        folders = _folders(path)
         read = ((folder, IgnoreRules.read(workspace / folder / ".gitignore")) for folder in folders)
         rules = tuple((folder, own) for folder, own in read if own)
         steps = [*zip(folders[1:], parts, strict=False), (path, parts[-1])]

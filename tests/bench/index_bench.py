@@ -26,6 +26,7 @@ from tests.bench.index_step import step_ratio
 from tests.bench.index_tree import Vocabulary, write_synthetic_tree
 from tests.bench.localise_aider import NOT_MEASURED, Aider
 from tests.bench.report import Target, conclude, progress, table
+from tests.bench.stats import quantile
 
 SYMPY = "sympy==1.13.3"
 NUM_FILES = 90_000
@@ -101,11 +102,6 @@ def family_rss_mb(pid: int) -> float:
     """Of a process and its children now: the sum of the peaks."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return peak_rss_mb(pid) + sum(peak_rss_mb(int(child)) for child in children)
-
-
-def quantile(samples: Sequence[float], share: float) -> float:
-    """The sample at this rank."""
-    return sorted(samples)[min(len(samples) - 1, int(share * len(samples)))]
 
 
 def cold_build(workspace: Path, folder: Path) -> dict[str, float]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.backend import Run
 from qcn_agent.engine.engine import Engine
 from qcn_agent.engine.generator import Finished, GenerationRequest, IntArray, SamplingParams, TextDelta, TokenLogprob
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.llama_model import load_model
 from tests.bench.soak_clients import Answered
+from tests.engine.replay import other_replays
 
 Likeliest = Callable[[IntArray], set[int]]  # the greedy tokens after a path, read in calls of several sizes
 
@@ -83,14 +83,8 @@ class OtherCalls:
 
     def __call__(self, tokens: IntArray) -> set[int]:
         """Of calls of 1, 8, and as many tokens as possible."""
-        return {self._greedy(tokens, size) for size in (1, 8, self._backend.n_batch)}
+        return {int(logits.argmax()) for logits in other_replays(self._backend, tokens)}
 
     def close(self) -> None:
         """Free it."""
         self._backend.close()
-
-    def _greedy(self, tokens: IntArray, size: int) -> int:
-        self._backend.drop(0)
-        for begin in range(0, len(tokens), size):
-            self._backend.decode([Run(0, tokens[begin : begin + size], begin, 1)])
-        return int(self._backend.logits().argmax())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.index_bench import ISSUES, NUM_WORKERS, issues_of, of_any, of_large, of_rate, quantile
+from tests.bench.index_bench import ISSUES, NUM_WORKERS, issues_of, of_any, of_large, of_rate
 from tests.bench.index_step import Builds
 from tests.fakes.indexed import indexed, write_tree
 
@@ -22,12 +22,6 @@ def test_issues_are_made_up_from_the_workspace(tmp_path: Path) -> None:
         assert len(set(made)) > 15
         assert made == issues_of(index, 20)
         index.close()
-
-
-def test_quantiles_are_samples() -> None:
-    """The last one at most."""
-    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
-    assert quantile([3.0, 1.0, 2.0], 1.0) == 3.0
 
 
 @pytest.mark.parametrize(("factor", "is_met"), [(1.0, True), (1.01, False)])

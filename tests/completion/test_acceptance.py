@@ -28,7 +28,7 @@ class Desk:
 
     def edit(self, begin: int, text: str, removed: int = 0) -> None:
         """A change."""
-        self.acceptance.change(URI, Edit(begin, removed, text), 3)
+        self.acceptance.change(URI, Edit(begin, removed, text, 3))
 
     def outcome(self) -> dict[str, float]:
         """What was counted, without how often something was shown."""

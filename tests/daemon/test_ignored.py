@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qcn_agent.daemon.ignored import Ignored, is_ignored
+from qcn_agent.daemon.ignored import Ignored
+from qcn_agent.index.files import is_left_out
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def repository(tmp_path: Path, git: Callable[..., str]) -> Path:
 )
 def test_git_is_asked(repository: Path, path: str, expected: bool) -> None:
     """Its rules in every folder count, also for files that don't exist yet."""
-    assert is_ignored(repository, path) is expected
+    assert is_left_out(repository, path) is expected
 
 
 @pytest.mark.parametrize("name", [".qcnignore", ".gitignore"])
 def test_without_git_the_rules_at_the_root_count(tmp_path: Path, name: str) -> None:
     """A folder that is ignored takes all in it along."""
     (tmp_path / name).write_text("private/\n*.key\n")
-    ignored = {path: is_ignored(tmp_path, path) for path in ("private/a/b.py", "x.key", "a.py")}
+    ignored = {path: is_left_out(tmp_path, path) for path in ("private/a/b.py", "x.key", "a.py")}
     assert ignored == {"private/a/b.py": True, "x.key": True, "a.py": False}
 
 

@@ -43,6 +43,14 @@ def scripted_daemon() -> Iterator[StartDaemon]:
         process.wait(10)
 
 
+@pytest.fixture
+def as_in_a_terminal() -> Iterator[None]:
+    """Whoever runs these tests in the background of a shell has Ctrl-C ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def fix(project: Path, env: Mapping[str, str], *options: str) -> subprocess.Popen[str]:
     """Start `qcn-agent fix` and read its events from stderr."""
     command = [QCN, "fix", "clamp is wrong", "--json", "--workspace", str(project), *options]
@@ -143,6 +151,7 @@ def test_undo_works_after_both_are_killed(
     assert tree(slow_project) == before
 
 
+@pytest.mark.usefixtures("as_in_a_terminal")
 def test_interrupt_is_exit_code_130_and_loses_nothing(
     slow_project: Path,
     client_env: Mapping[str, str],
@@ -163,6 +172,7 @@ def test_interrupt_is_exit_code_130_and_loses_nothing(
     assert daemon.poll() is None
 
 
+@pytest.mark.usefixtures("as_in_a_terminal")
 @pytest.mark.parametrize("as_json", [False, True])
 def test_interrupt_names_what_a_person_saved_meanwhile(
     slow_project: Path, client_env: Mapping[str, str], scripted_daemon: StartDaemon, as_json: bool

@@ -10,7 +10,7 @@ import pytest
 
 from qcn_agent.engine.arena import Identity
 from qcn_agent.engine.backend import Bytes
-from qcn_agent.engine.disk_store import DiskStore
+from qcn_agent.engine.disk_store import RETRY_S, DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
 from qcn_agent.engine.ownership import forget_files
@@ -216,6 +216,26 @@ def test_a_disk_that_is_full_takes_no_more_and_loses_nothing(daemon: Daemon, ran
     assert store.is_broken
     daemon.restart(saved=False)
     assert daemon.read("a", np.concatenate([first, random_tokens(5, 3)]), 60).num_reused_tokens == 150
+
+
+def test_a_disk_that_has_room_again_is_written_again(daemon: Daemon, random_tokens: RandomTokens) -> None:
+    """After a while, and with it what had waited."""
+    store = daemon.manager.tiers.store
+    assert store is not None
+    now = 0.0
+    store._clock = lambda: now
+    folder, store._folder = store._folder, Path("/dev/null/nowhere")
+    prompt = random_tokens(150, 1)
+    daemon.read("a", prompt, 60)
+    while daemon.manager.idle_work():
+        pass
+    store._folder = folder
+    assert not daemon.manager.idle_work()
+    now = RETRY_S
+    while daemon.manager.idle_work():
+        pass
+    daemon.restart(saved=False)
+    assert daemon.read("a", np.concatenate([prompt, random_tokens(5, 3)]), 60).num_reused_tokens == 150
 
 
 def test_a_copy_that_is_gone_is_evaluated_again(daemon: Daemon, random_tokens: RandomTokens) -> None:

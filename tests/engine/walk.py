@@ -9,14 +9,14 @@ other size, once in 6,000 comparisons). Then the nearest of several replays coun
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from qcn_agent.config import ModelConfig
-from qcn_agent.engine.backend import DecodeError, NoBranchError, Run
+from qcn_agent.engine.backend import DecodeError, NoBranchError
 from qcn_agent.engine.disk_store import DiskStore
 from qcn_agent.engine.generator import FloatArray, GenerationRequest, IntArray
 from qcn_agent.engine.llama_backend import LlamaBackend
@@ -26,6 +26,7 @@ from qcn_agent.engine.ownership import forget_files
 from qcn_agent.engine.residency import Branch
 from qcn_agent.engine.session import Prepared, SessionManager, Step
 from qcn_agent.errors import ContextFullError
+from tests.engine.replay import other_replays, replay
 
 LENGTHS = (1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 90)  # around the convolution's width and the call size
 MAX_PATH = 400
@@ -219,23 +220,15 @@ class Walk:
 
     def _compare(self, branch: Branch, got: FloatArray) -> None:
         ledger = branch.ledger
-        difference = _difference(got, self._replay(ledger.tokens, ledger.splits))
+        difference = _difference(got, replay(self._oracle, ledger.tokens, ledger.splits))
         self.tally.num_compared += 1
         self.tally.num_bitwise += difference == 0
         if difference >= TOLERANCE:
             self.tally.num_near_ties += 1
-            steps = [range(size, len(ledger), size) for size in (1, 8, self._oracle.n_batch)]
-            difference = min(_difference(got, self._replay(ledger.tokens, [*step, len(ledger)])) for step in steps)
+            others = other_replays(self._oracle, ledger.tokens)
+            difference = min(_difference(got, logits) for logits in others)
         self.tally.worst = max(self.tally.worst, difference)
         assert difference < TOLERANCE, f"logits differ by {difference:.4f} standard deviations"
-
-    def _replay(self, tokens: IntArray, splits: Sequence[int]) -> FloatArray:
-        self._oracle.drop(0)
-        begin = 0
-        for end in splits:
-            self._oracle.decode([Run(0, tokens[begin:end], begin, True)])
-            begin = end
-        return self._oracle.logits()
 
     def _request(self, session: str, prompt: IntArray) -> GenerationRequest:
         prompt = prompt[:MAX_PATH]

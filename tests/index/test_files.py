@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qcn_agent.index.files import list_files, wanted
+from qcn_agent.index.files import is_left_out, list_files, wanted
 from tests.fakes.indexed import write_tree
 
 FILES = {
@@ -103,6 +103,29 @@ def test_submodules_and_nested_repositories_belong_to_the_workspace(tmp_path: Pa
         "sub/.gitignore",
         "sub/l.py",
     ]
+    every = {str(path.relative_to(main)) for path in main.rglob("*") if path.is_file() and ".git/" not in str(path)}
+    assert wanted(main, every) == set(list_files(main))
+    assert [is_left_out(main, path) for path in ("sub/l.log", "sub/l.py", "sub/new.py", "nested/n.py")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("is_repository", [False, True])
+def test_what_a_link_leads_to_is_left_out(tmp_path: Path, git: Callable[..., str], is_repository: bool) -> None:
+    """Also where it leads to a repository, and the link itself belongs to this one."""
+    for name in ("main", "other/inner"):
+        write_tree(tmp_path / name, {"a.py": ""})
+        if is_repository:
+            git(tmp_path / name, "init", "-q")
+    (tmp_path / "main" / "link").symlink_to(tmp_path / "other" / "inner")
+    (tmp_path / "main" / "far").symlink_to(tmp_path / "other")
+
+    for asked in ("link/a.py", "far/inner/a.py", "../other/inner/a.py"):
+        assert wanted(tmp_path / "main", ["a.py", asked]) == {"a.py"}
+        assert is_left_out(tmp_path / "main", asked)
 
 
 def test_a_worktree_is_a_workspace(tmp_path: Path, git: Callable[..., str]) -> None:

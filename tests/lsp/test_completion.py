@@ -6,28 +6,22 @@ from typing import Any
 
 import pytest
 
-from qcn_agent.daemon import client
+from tests.fakes.window import Window
 
 TEXT = "def clamp(value, low, high):\n    return max(low, min(value, high))\n\n\ndef double(value):\n    return "
 GHOST: dict[str, Any] = {"textDocument": {"inlineCompletion": {}}}
 
 
-class Editor:
-    """One window with one document."""
+class Editor(Window):
+    """With one document, a new file."""
 
     def __init__(self, folder: Path, capabilities: dict[str, Any]) -> None:
-        connection = client.connect_to_running()
-        assert connection is not None
-        self.connection = connection
+        super().__init__(folder, capabilities)
         self.uri = (folder / "new.py").as_uri()
-        params = {"processId": None, "rootUri": folder.as_uri(), "capabilities": capabilities}
-        self.capabilities = connection.request("initialize", params)["capabilities"]
-        connection.notify("initialized", {})
 
-    def open(self, text: str, version: int = 1) -> None:
-        """The document."""
-        item = {"uri": self.uri, "languageId": "python", "version": version, "text": text}
-        self.connection.notify("textDocument/didOpen", {"textDocument": item})
+    def write(self, text: str, version: int = 1) -> None:
+        """Open it."""
+        self.open(self.uri, text, version)
 
     def insert(self, version: int, line: int, character: int, text: str) -> None:
         """Type."""
@@ -36,14 +30,14 @@ class Editor:
         named = {"uri": self.uri, "version": version}
         self.connection.notify("textDocument/didChange", {"textDocument": named, "contentChanges": [change]})
 
-    def ask(self, line: int, character: int, **context: Any) -> list[dict[str, Any]]:
+    def ghost(self, line: int, character: int, **context: Any) -> list[dict[str, Any]]:
         """Ghost text for a cursor; asked for, so that no debounce is in the way."""
         params = {
             "textDocument": {"uri": self.uri},
             "position": {"line": line, "character": character},
             "context": {"triggerKind": 1, **context},
         }
-        items: list[dict[str, Any]] = self.connection.request("textDocument/inlineCompletion", params)["items"]
+        items: list[dict[str, Any]] = self.result("textDocument/inlineCompletion", params)["items"]
         return items
 
 
@@ -72,14 +66,11 @@ def test_ghost_text_stands_at_the_cursor(daemon: Callable[..., Any], make_editor
     editor = make_editor()
     assert "inlineCompletionProvider" in editor.capabilities
     assert "completionProvider" not in editor.capabilities
-    editor.open(TEXT)
-    (item,) = editor.ask(5, 11)
+    editor.write(TEXT)
+    (item,) = editor.ghost(5, 11)
     spot = {"line": 5, "character": 11}
     assert (item["insertText"], item["range"]) == ("value * 2", {"start": spot, "end": spot})
-    command = item["command"]
-    editor.connection.request(
-        "workspace/executeCommand", {"command": command["command"], "arguments": command["arguments"]}
-    )
+    editor.do(item["command"])
     assert events(running) == {"shown": 1, "accepted": 1, "accepted_chars": len("value * 2")}
 
 
@@ -89,11 +80,11 @@ def test_text_that_the_editor_puts_in_was_accepted(
     """Word by word, without a command."""
     running = daemon("value * 2")
     editor = make_editor()
-    editor.open(TEXT)
-    editor.ask(5, 11)
+    editor.write(TEXT)
+    editor.ghost(5, 11)
     editor.insert(2, 5, 11, "value")
     editor.insert(3, 5, 16, " * 2")
-    editor.connection.request("qcn/status", {})
+    editor.result("qcn/status", {})
     assert events(running)["accepted_in_parts"] == 1
 
 
@@ -103,10 +94,10 @@ def test_a_selected_item_of_the_popup_is_gone_on_with(
     """The text begins with it, in its range; the model has read it."""
     running = daemon(" * 200")
     editor = make_editor()
-    editor.open(TEXT + "va")
+    editor.write(TEXT + "va")
     begin, end = {"line": 5, "character": 11}, {"line": 5, "character": 13}
     selected = {"range": {"start": begin, "end": end}, "text": "value"}
-    (item,) = editor.ask(5, 13, selectedCompletionInfo=selected)
+    (item,) = editor.ghost(5, 13, selectedCompletionInfo=selected)
     assert (item["insertText"], item["range"]) == ("value * 200", {"start": begin, "end": end})
     assert "return value" in running.host.engine.prompts()[-1]
 
@@ -117,13 +108,13 @@ def test_what_is_not_known_is_answered_with_an_empty_list(
     """A document that is not open, one that is no file, one that holds secrets: never null, never an error."""
     daemon("x", "x", "x")
     editor = make_editor()
-    assert editor.ask(0, 0) == []
+    assert editor.ghost(0, 0) == []
     editor.uri = "untitled:Untitled-1"
-    editor.open(TEXT)
-    assert editor.ask(5, 11) == []
+    editor.write(TEXT)
+    assert editor.ghost(5, 11) == []
     editor.uri = (tmp_path / "project" / ".env").as_uri()
-    editor.open("TOKEN=")
-    assert editor.ask(0, 6) == []
+    editor.write("TOKEN=")
+    assert editor.ghost(0, 6) == []
 
 
 def test_while_there_is_no_model_nothing_is_offered(
@@ -133,8 +124,8 @@ def test_while_there_is_no_model_nothing_is_offered(
     running = daemon("x")
     monkeypatch.setattr(running.host, "loaded", lambda: None)
     editor = make_editor()
-    editor.open(TEXT)
-    assert [editor.ask(5, 11) for _ in range(3)] == [[], [], []]
+    editor.write(TEXT)
+    assert [editor.ghost(5, 11) for _ in range(3)] == [[], [], []]
     assert running.host.wanted == [""]
 
 
@@ -145,13 +136,13 @@ def test_an_editor_without_ghost_text_gets_one_item_of_a_list(
     daemon("value * 2")
     editor = make_editor({})
     assert "completionProvider" in editor.capabilities
-    editor.open(TEXT)
+    editor.write(TEXT)
     params = {
         "textDocument": {"uri": editor.uri},
         "position": {"line": 5, "character": 11},
         "context": {"triggerKind": 1},
     }
-    found = editor.connection.request("textDocument/completion", params)
+    found = editor.result("textDocument/completion", params)
     (item,) = found["items"]
     assert found["isIncomplete"] is True
     assert item["textEdit"]["newText"] == "value * 2"
@@ -161,11 +152,11 @@ def test_windows_do_not_see_each_other(daemon: Callable[..., Any], make_editor: 
     """Each has its own text of the same file."""
     running = daemon("1", "2")
     one, other = make_editor(), make_editor()
-    one.open("one_text = ")
-    other.open("other_text = ")
-    one.ask(0, 11)
+    one.write("one_text = ")
+    other.write("other_text = ")
+    one.ghost(0, 11)
     assert "other_text" not in running.host.engine.prompts()[-1]
-    other.ask(0, 13)
+    other.ghost(0, 13)
     assert "one_text" not in running.host.engine.prompts()[-1]
 
 
@@ -174,7 +165,7 @@ def test_line_ends_are_no_matter(daemon: Callable[..., Any], make_editor: Callab
     """The model reads LF; the place is the editor's."""
     running = daemon("value * 2")
     editor = make_editor()
-    editor.open(TEXT.replace("\n", ends))
-    (item,) = editor.ask(5, 11)
+    editor.write(TEXT.replace("\n", ends))
+    (item,) = editor.ghost(5, 11)
     assert item["insertText"] == "value * 2"
     assert "\r" not in running.host.engine.prompts()[-1]

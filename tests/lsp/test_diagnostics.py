@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from qcn_agent.daemon import client
 from qcn_lsp.documents import UTF_16, Document
 from qcn_lsp.features.diagnostics import COMMAND
 from tests.conftest import RIGHT, WRONG
 from tests.fakes.scripted import call
+from tests.fakes.window import Window
 
 FIX = call("edit_file", path="calc.py", old_string=WRONG, new_string=RIGHT)
 READ = call("read_file", path="calc.py")
@@ -21,40 +21,11 @@ CAPABILITIES = {
 Tree = Callable[[Path], dict[str, tuple[bytes, int]]]
 
 
-class Editor:
-    """An editor that answers what it is asked, and remembers it."""
+class Editor(Window):
+    """One that can confirm edits and show progress."""
 
     def __init__(self, folder: Path, env: Mapping[str, str], **options: Any) -> None:
-        connection = client.connect_to_running()
-        assert connection is not None
-        self.connection = connection
-        self.heard: list[dict[str, Any]] = []
-        self.on_report: Callable[[dict[str, Any]], None] = lambda message: None
-        self._next_id = 0
-        given = {"qcnEnv": dict(env), **options}
-        params = {"processId": None, "rootUri": folder.as_uri(), "capabilities": CAPABILITIES}
-        self.ask("initialize", {**params, "initializationOptions": given})
-        connection.notify("initialized", {})
-
-    def open(self, path: Path, text: str) -> None:
-        """Open a document, perhaps with text that is not saved."""
-        item = {"uri": path.as_uri(), "languageId": "python", "version": 4, "text": text}
-        self.connection.notify("textDocument/didOpen", {"textDocument": item})
-
-    def ask(self, method: str, params: Any) -> dict[str, Any]:
-        """The answer, while requests of the server are answered, too."""
-        self._next_id += 1
-        self.connection.send({"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": params})
-        while True:
-            message = self.connection.receive()
-            if "method" not in message and message.get("id") == self._next_id:
-                return message
-            self.heard.append(message)
-            if "id" in message:
-                result = {"applied": True} if message["method"] == "workspace/applyEdit" else None
-                self.connection.send({"jsonrpc": "2.0", "id": message["id"], "result": result})
-            if message.get("method") == "$/progress":
-                self.on_report(message)
+        super().__init__(folder, CAPABILITIES, qcnEnv=dict(env), **options)
 
     def actions(self, path: Path) -> list[dict[str, Any]]:
         """What is offered at a diagnostic."""
@@ -63,11 +34,6 @@ class Editor:
         params = {"textDocument": {"uri": path.as_uri()}, "range": found["range"], "context": {"diagnostics": [found]}}
         actions: list[dict[str, Any]] = self.ask("textDocument/codeAction", params)["result"]
         return actions
-
-    def do(self, action: dict[str, Any]) -> dict[str, Any]:
-        """Run an action's command."""
-        command = action["command"]
-        return self.ask("workspace/executeCommand", {"command": command["command"], "arguments": command["arguments"]})
 
     def said(self, method: str) -> list[Any]:
         """Parameters of what the server has said."""
@@ -95,12 +61,12 @@ def test_a_fix_is_proven_shown_and_one_step(
     daemon(READ, FIX)
     editor, path, before = make_editor(), project / "calc.py", tree(project)
     text = path.read_text()
-    editor.open(path, text)
+    editor.open(path.as_uri(), text, 4)
     (action,) = editor.actions(path)
     assert action["kind"] == "quickfix"
     assert "clamp ignores high" in action["title"]
 
-    answer = editor.do(action)["result"]
+    answer = editor.do(action["command"])["result"]
 
     assert answer == {"ending": "fixed", "reason": answer["reason"], "applied": True}
     assert tree(project) == before
@@ -123,8 +89,8 @@ def test_the_agent_hears_where_and_what(
     """File, line, message, and who said it."""
     running = daemon(READ, FIX)
     editor = make_editor()
-    editor.open(project / "calc.py", (project / "calc.py").read_text())
-    editor.do(editor.actions(project / "calc.py")[0])
+    editor.open((project / "calc.py").as_uri(), (project / "calc.py").read_text(), 4)
+    editor.do(editor.actions(project / "calc.py")[0]["command"])
     assert any("calc.py:6: clamp ignores high (lint 7)" in text for text in running.host.engine.prompts())
 
 
@@ -134,8 +100,8 @@ def test_what_is_not_saved_is_not_touched(
     """The agent would work on another text than the one that its user sees."""
     daemon(FIX)
     editor = make_editor()
-    editor.open(project / "calc.py", "typed")
-    error = editor.do(editor.actions(project / "calc.py")[0])["error"]
+    editor.open((project / "calc.py").as_uri(), "typed", 4)
+    error = editor.do(editor.actions(project / "calc.py")[0]["command"])["error"]
     assert "calc.py is not saved" in error["message"]
     assert "save your files" in error["data"]["hint"]
     assert editor.said("workspace/applyEdit") == []
@@ -160,13 +126,13 @@ def test_the_cancel_button_ends_the_run(
     """The tree is as it was, and nothing is applied."""
     daemon(READ, FIX)
     editor, before = make_editor(), tree(project)
-    editor.open(project / "calc.py", (project / "calc.py").read_text())
+    editor.open((project / "calc.py").as_uri(), (project / "calc.py").read_text(), 4)
 
     def cancel(message: dict[str, Any]) -> None:
         editor.connection.notify("window/workDoneProgress/cancel", {"token": message["params"]["token"]})
 
     editor.on_report = cancel
-    answer = editor.do(editor.actions(project / "calc.py")[0])
+    answer = editor.do(editor.actions(project / "calc.py")[0]["command"])
     assert answer["result"]["ending"] == "cancelled"
     assert tree(project) == before
     assert editor.said("workspace/applyEdit") == []
@@ -178,7 +144,7 @@ def test_without_a_patch_it_says_so(
     """No empty edit."""
     daemon(READ, "I can't.", "I can't.", "I can't.", "I can't.")
     editor = make_editor()
-    editor.open(project / "calc.py", (project / "calc.py").read_text())
-    answer = editor.do(editor.actions(project / "calc.py")[0])["result"]
+    editor.open((project / "calc.py").as_uri(), (project / "calc.py").read_text(), 4)
+    answer = editor.do(editor.actions(project / "calc.py")[0]["command"])["result"]
     assert answer["applied"] is False
     assert "no fix was found" in editor.said("window/showMessage")[0]["message"]

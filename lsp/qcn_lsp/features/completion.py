@@ -19,7 +19,6 @@ from qcn_agent.completion.values import Completion, Snapshot, Trigger
 from qcn_agent.daemon.services import Services
 from qcn_lsp.client_options import path_of
 from qcn_lsp.documents import Document
-from qcn_lsp.open_documents import Edit
 
 if TYPE_CHECKING:
     from qcn_lsp.server import Server
@@ -71,11 +70,10 @@ class Offering:
             self._completions.opened(*where)
             self._completions.visited(*where, document.text, 0)
 
-    def edited(self, document: Document, old: str, edits: Sequence[Edit]) -> None:
+    def edited(self, document: Document, old: str, edits: Sequence[acceptance.Edit]) -> None:
         """See `Listener`."""
         for edit in edits:
-            change = acceptance.Edit(edit.begin, edit.removed, edit.text)
-            self._acceptance.change(document.uri, change, edit.line)
+            self._acceptance.change(document.uri, edit)
         where = self._where(document.uri)
         if where is not None and edits:
             self._completions.edited(*where, old, document.text, edits[-1].line)
