@@ -93,7 +93,7 @@ async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
         for number, recording in enumerate((scene.recording, *scene.more)):
             engine.backend.speak = speaker = Speaker(recording, engine.vocabulary, _end(real))
             screen.turn_to(recording)
-            await _type(_Ours(completer, screen), screen, scene, f"app{number}.py")
+            await type_passage(Ours(completer, screen), screen, scene, f"app{number}.py")
         completer.close("editor")
         await asyncio.sleep(0.2)
     sequences = engine.completions
@@ -139,7 +139,7 @@ async def _other(policy: str, scene: Scene, real: Backend) -> Outcome:
     server.speak = speaker = Speaker(scene.recording, server.vocabulary, _end(real))
     screen = Screen(scene.recording)
     async with _running(server.run(), _agent_of_server(server, scene.load)):
-        await _type(OTHERS[policy](server, screen), screen, scene)
+        await type_passage(OTHERS[policy](server, screen), screen, scene)
     tasks = [task for task in server.tasks if not task.is_agent]
     generations = [Generation(speaker.prefix(task.prompt)[-TAIL_CHARS:], task.text, len(task.tokens)) for task in tasks]
     num_evaluated = sum(task.num_evaluated for task in tasks)
@@ -162,7 +162,7 @@ def _screened(screen: Screen, generations: list[Generation]) -> dict[str, Any]:
     }
 
 
-async def _type(policy: Policy, screen: Screen, scene: Scene, name: str = "app0.py") -> None:
+async def type_passage(policy: Policy, screen: Screen, scene: Scene, name: str = "app0.py") -> None:
     """Press the keys in a file of that name, and look at the screen for a pause after the last."""
     loop, passage = asyncio.get_running_loop(), screen.recording.passage
     begin_s = loop.time()
@@ -175,10 +175,14 @@ async def _type(policy: Policy, screen: Screen, scene: Scene, name: str = "app0.
     screen.close()
 
 
-class _Ours:
-    """The product, asked as VS Code does: each key cancels the request before it."""
+class Ours:
+    """The product, asked as VS Code does: each key cancels the request before it.
+
+    `took_ms`: (source, milliseconds from the key) of each reply.
+    """
 
     def __init__(self, completer: Completer, screen: Screen) -> None:
+        self.took_ms: list[tuple[str, float]] = []
         self._completer = completer
         self._screen = screen
         self._task: asyncio.Task[None] | None = None
@@ -190,8 +194,11 @@ class _Ours:
         self._task = asyncio.get_running_loop().create_task(self._ask(snapshot))
 
     async def _ask(self, snapshot: Snapshot) -> None:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         completion = await self._completer.complete(snapshot, Trigger.AUTOMATIC, "editor")
         if completion is not None:
+            self.took_ms.append((completion.source, 1e3 * (loop.time() - since)))
             self._screen.show(snapshot, completion.text)
 
 
