@@ -140,9 +140,7 @@ class Completer:
             running.adopt()
             desk.num_wrong *= not running.is_confirmed_by(snapshot)
             completion = await self._answer(request, place, running, "stream")
-            is_settled = (
-                running.rest(snapshot) is not None or running.ended == "cancelled"
-            )  # not: it says something else
+            is_settled = running.rest(snapshot) is not None or running.is_cancelled  # not: it says something else
             if completion is not None or request.is_overtaken or is_settled:
                 return completion
         desk.drop_stream()
