@@ -80,10 +80,10 @@ def test_an_agent_may_cost_three_tenths() -> None:
     """Of a reply."""
     found = outcomes()
     for condition, of in found.items():
-        if condition.load == "reads":
+        if condition.load == "writes":
             of["ours"] = replace(GOOD, reply_ms=(200.0,))
     missed = [target.text for target in targets(found) if not target.is_met]
-    assert missed == ["p95 of a reply while the agent reads ≤ 1.3 × idle"]
+    assert missed == ["p95 of a reply while the agent writes ≤ 1.3 × idle"]
 
 
 def test_silence_wins_nothing() -> None:
