@@ -98,7 +98,7 @@ export class Server implements Disposable {
   private made(command: string, restarts: Restarts): LanguageClient {
     // In a home of its own: a folder that is open, trusted or not, is nothing to start a program in.
     const run = { command, args: ["lsp"], options: { cwd: homedir() } };
-    const client: LanguageClient = new LanguageClient("qcn-agent", "qcn-agent", run, {
+    const client: LanguageClient = new QuietClient("qcn-agent", "qcn-agent", run, {
       documentSelector: [{ scheme: "file" }],
       initializationOptions: { qcnTrusted: workspace.isTrusted },
       initializationFailedHandler: () => false,
@@ -140,6 +140,13 @@ export class Server implements Disposable {
   }
 }
 
+/** What happens is told by the status bar and by `trouble.ts`: the client's own boxes would say it a second time. */
+class QuietClient extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
+}
+
 /** A client that stops without having been told to has given up. */
 const PHASES: Partial<Record<ClientState, Phase>> = {
   [ClientState.Starting]: "starting",
@@ -147,7 +154,6 @@ const PHASES: Partial<Record<ClientState, Phase>> = {
   [ClientState.Stopped]: "failed",
 };
 
-/** What happens is told by the status bar and by `trouble.ts`, so the client need not say it as well. */
 function errorHandler(restarts: Restarts): ErrorHandler {
   return {
     error: () => ({ action: ErrorAction.Continue, handled: true }),

@@ -24,7 +24,9 @@ ROOT = Path(__file__).parents[3]
 ARTEFACTS = "QCN_EDITOR_ARTEFACTS"
 QCN = str(Path(sys.executable).parent / "qcn-agent")
 PACKAGES = os.pathsep.join(str(ROOT / folder) for folder in (".", "lsp", "tools", "prompts"))
+SCRIPTED = [sys.executable, "-m", "tests.fakes.lsp_server"]
 Start = Callable[..., "Nvim"]
+Daemons = list["subprocess.Popen[bytes]"]
 START_TIMEOUT_S = 30.0
 
 
@@ -39,7 +41,22 @@ def binary() -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
+def daemons(home: Path) -> Iterator[Daemons]:
+    """Those that a test has started itself. They and any that came after them are gone afterwards, but not before their
+    editors: a shim would bring another one."""
+    started: Daemons = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+    where = endpoint.find()
+    if where is not None and endpoint.is_locked():
+        os.kill(where.pid, signal.SIGTERM)
+    client.wait_until_gone()
+
+
+@pytest.fixture
+def start(tmp_path: Path, home: Path, daemons: Daemons, request: pytest.FixtureRequest) -> Iterator[Start]:
     """Starts editors: `start(cmd, settings="…", init="…")`; settings and init are Lua."""
     with contextlib.ExitStack() as stack:
         from tests.editors.neovim.nvim import Nvim  # needs an extra; its users are skipped without it
@@ -51,7 +68,7 @@ def start(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Iterato
             setup = f"{init}\nrequire('qcn').setup({{ cmd = {{ {words} }}, {settings} }})\n"
             folder = tmp_path / f"nvim{len(made)}"
             folder.mkdir()
-            env = {"QCN_AGENT_HOME": str(home), "PYTHONPATH": PACKAGES}
+            env = {"QCN_AGENT_HOME": str(home), "PYTHONPATH": PACKAGES, "QCN_SCRIPT": str(tmp_path / "script.json")}
             made.append(Nvim(binary(), folder, setup, env))
             stack.callback(made[-1].close)
             return made[-1]
@@ -66,12 +83,12 @@ def scripted(start: Start, tmp_path: Path) -> Callable[..., "Nvim"]:
     """Opens a new Python file in an editor whose server follows a script (see `tests.fakes.lsp_server`)."""
 
     def run(answers: dict[str, Any], text: str = "", settings: str = "", init: str = "", **script: Any) -> "Nvim":
-        file, source = tmp_path / "script.json", tmp_path / "work" / "new.py"
+        source = tmp_path / "work" / "new.py"
         source.parent.mkdir()
         (source.parent / ".git").mkdir()
-        file.write_text(json.dumps({"answers": answers, **script}), encoding="utf-8")
+        write_script(tmp_path, answers=list(answers.items()), **script)
         source.write_text(text, encoding="utf-8")
-        editor = start([sys.executable, "-m", "tests.fakes.lsp_server", str(file)], settings, init)
+        editor = start(SCRIPTED, settings, init)
         open_file(editor, source)
         return editor
 
@@ -79,29 +96,25 @@ def scripted(start: Start, tmp_path: Path) -> Callable[..., "Nvim"]:
 
 
 @pytest.fixture
-def scripted_daemon(home: Path) -> Iterator[Callable[..., int]]:
-    """Starts a daemon, in a process of its own, whose model says those turns; gives its process. It is gone afterwards,
-    like any that was started after it."""
+def scripted_daemon(daemons: Daemons) -> Callable[..., int]:
+    """Starts a daemon, in a process of its own, whose model says those turns; gives its process."""
 
     def run(*turns: str) -> int:
         command = [sys.executable, "-m", "tests.fakes.scripted_daemon", *turns]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([PACKAGES, os.environ.get("PYTHONPATH", "")])}
         process = subprocess.Popen(command, env=env)
-        processes.append(process)
+        daemons.append(process)
         deadline = time.monotonic() + START_TIMEOUT_S
         while (where := endpoint.find()) is None or where.pid != process.pid:
             assert process.poll() is None and time.monotonic() < deadline
         return process.pid
 
-    processes: list[subprocess.Popen[bytes]] = []
-    yield run
-    for process in processes:
-        process.kill()
-        process.wait()
-    where = endpoint.find()
-    if where is not None and endpoint.is_locked():
-        os.kill(where.pid, signal.SIGTERM)
-    client.wait_until_gone()
+    return run
+
+
+def write_script(folder: Path, **script: Any) -> None:
+    """For the server that `SCRIPTED` starts."""
+    (folder / "script.json").write_text(json.dumps(script), encoding="utf-8")
 
 
 def open_file(editor: "Nvim", path: Path) -> None:

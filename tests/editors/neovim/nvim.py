@@ -26,6 +26,14 @@ class NvimError(Exception):
     """What Neovim answers instead of a result."""
 
 
+def has_ended(pid: int) -> bool:
+    """Gone, or a zombie that nobody has reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 class Nvim:
     """One editor with the plugin installed as a package, and `init` as its init.lua."""
 
@@ -108,16 +116,27 @@ class Nvim:
     def server(self, method: str) -> Any:
         """The language server's answer to a request without parameters."""
         code = """
-            local client = vim.lsp.get_clients({ name = "qcn" })[1]
+            local client = vim.iter(vim.lsp.get_clients({ name = "qcn" })):find(function(one)
+              return not one:is_stopped()
+            end)
             local answer = client and client:request_sync(..., vim.empty_dict(), 10000)
             return answer and (answer.result or { error = answer.err })
         """
         return self.lua(code, method)
 
+    def children(self) -> list[int]:
+        """Its processes."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
     def close(self) -> None:
-        """Kill it."""
+        """Kill it, and wait until its servers have gone as well."""
+        children = self.children() if self.process.poll() is None else []
         self.process.kill()
         self.process.wait()
+        deadline = time.monotonic() + TIMEOUT_S
+        while not all(map(has_ended, children)):
+            assert time.monotonic() < deadline, children
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()

@@ -1,12 +1,11 @@
 """Which buffers get a server, and how many servers there are."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.editors.neovim.conftest import open_file
+from tests.editors.neovim.conftest import SCRIPTED, open_file, write_script
 from tests.editors.neovim.nvim import Nvim, NvimError
 
 COUNT = "return #vim.lsp.get_clients({ name = 'qcn' })"
@@ -15,10 +14,8 @@ COUNT = "return #vim.lsp.get_clients({ name = 'qcn' })"
 @pytest.fixture
 def editor(start: Callable[..., Nvim], tmp_path: Path) -> Nvim:
     """A server that offers nothing, for Python and Lua."""
-    script = tmp_path / "script.json"
-    script.write_text("{}")
-    cmd = [sys.executable, "-m", "tests.fakes.lsp_server", str(script)]
-    return start(cmd, "filetypes = { 'python', 'lua' }")
+    write_script(tmp_path)
+    return start(SCRIPTED, "filetypes = { 'python', 'lua' }")
 
 
 def folder_with(tmp_path: Path, name: str, *files: str) -> Path:

@@ -42,7 +42,8 @@ def editor(start: Callable[..., Nvim], scripted_daemon: Callable[..., int], proj
     """With a diagnostic of another source at the cursor, and a daemon that knows the fix."""
     (project / ".git").mkdir()
     scripted_daemon(READ, FIX)
-    made = start([QCN, "lsp"], init=f"vim.env.PATH = '{Path(sys.executable).parent}:{os.environ['PATH']}'")
+    path = f"vim.env.PATH = '{Path(sys.executable).parent}:{os.environ['PATH']}'"
+    made = start([QCN, "lsp"], f"trusted = {{ '{project.parent}' }}", path)
     open_file(made, project / "calc.py")
     made.lua(DIAGNOSE)
     return made

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.editors.neovim.conftest import QCN, open_file
-from tests.editors.neovim.nvim import Nvim
+from tests.editors.neovim.nvim import PLUGIN, Nvim
 
 Start = Callable[..., Nvim]
 
@@ -28,6 +28,7 @@ def test_all_is_well(start: Start, scripted_daemon: Callable[..., int], project:
     assert "model: none scripted.gguf" in text
     assert "this plugin's" in text
     assert f"the daemon answers for {project}" in text
+    assert f"{project} is not trusted: no fixes" in text
 
 
 def test_a_command_that_is_not_there_is_an_error_with_advice(start: Start, project: Path) -> None:
@@ -43,11 +44,22 @@ def test_a_command_that_is_not_there_is_an_error_with_advice(start: Start, proje
 
 
 def test_help_has_its_tags(start: Start) -> None:
-    """Each command and each setting is found by name."""
+    """Each command and each setting is found by name, without `:helptags` having been run."""
+    file = PLUGIN / "doc" / "tags"
+    kept = file.read_text(encoding="utf-8")
     editor = start(["true"])
     editor.call("nvim_command", "helptags ALL")
+    assert file.read_text(encoding="utf-8") == kept
     settings = editor.lua("return vim.tbl_keys(require('qcn.config').defaults)")
-    tags = [f"qcn-{name}" for name in [*settings, "cmd_env", "filetypes", "native"]]
-    for tag in [*tags, ":QcnStatus", ":QcnToggle", ":QcnFixDiagnostic", "qcn.statusline()", "qcn.complete()"]:
+    tags = [f"qcn-{name}" for name in [*settings, "cmd_env", "filetypes", "native", "trust"]]
+    for tag in [
+        *tags,
+        ":QcnStatus",
+        ":QcnToggle",
+        ":QcnFixDiagnostic",
+        ":QcnTrust",
+        "qcn.statusline()",
+        "qcn.complete()",
+    ]:
         editor.call("nvim_command", f"help {tag}")
         assert f"*{tag}*" in editor.call("nvim_get_current_line")

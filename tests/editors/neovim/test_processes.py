@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.editors.neovim.conftest import QCN, open_file
-from tests.editors.neovim.nvim import Nvim
+from tests.editors.neovim.conftest import QCN, SCRIPTED, open_file, write_script
+from tests.editors.neovim.nvim import Nvim, has_ended
 
 GONE_WITHIN_S = 1.0
 NOT_SAVED = """
@@ -19,19 +19,10 @@ NOT_SAVED = """
 """
 
 
-def has_ended(pid: int) -> bool:
-    """Gone, or a zombie that nobody has reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def shim_of(editor: Nvim) -> int:
     """Its only child."""
-    pid = editor.process.pid
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return int(child)
+    (child,) = editor.children()
+    return child
 
 
 def test_after_a_killed_daemon_the_next_one_has_the_text_as_it_is(
@@ -41,7 +32,7 @@ def test_after_a_killed_daemon_the_next_one_has_the_text_as_it_is(
     (project / ".git").mkdir()
     (project / "other.py").write_text("y = 1\n")
     first = scripted_daemon()
-    editor = start([QCN, "lsp"])
+    editor = start([QCN, "lsp"], f"trusted = {{ '{project}' }}")
     open_file(editor, project / "calc.py")
     open_file(editor, project / "other.py")
     editor.wait(lambda: editor.server("qcn/status").get("pid") == first)
@@ -60,6 +51,32 @@ def test_after_a_killed_daemon_the_next_one_has_the_text_as_it_is(
     assert "calc.py is not saved" in editor.lua(NOT_SAVED, file)
     (project / "calc.py").write_text(text, encoding="utf-8")
     assert "other.py is not saved" in editor.lua(NOT_SAVED, file)
+
+
+def test_a_killed_shim_is_started_again(start: Callable[..., Nvim], tmp_path: Path) -> None:
+    """With the text as it is; not for ever, and the user is told then."""
+    write_script(tmp_path, answers=[("name = ", "first")])
+    editor = start(SCRIPTED, init="vim.o.cmdheight = 5")
+    (tmp_path / "work" / ".git").mkdir(parents=True)
+    open_file(editor, tmp_path / "work" / "a.py")
+    for number in range(2):
+        editor.keys(f"Gox{number} = 1<Esc>")
+        kill_shim(editor)
+        editor.wait(lambda: editor.server("fake/seen"))
+        assert editor.server("fake/seen")["texts"] == ["\n".join([*editor.lines(), ""])]
+    editor.keys("Goname = ")
+    editor.wait_for_ghost("first")
+    editor.keys("<Tab><Esc>")
+    kill_shim(editor)
+    editor.wait_on_screen("ends again and again")
+    assert editor.lines()[-1] == "name = first"
+
+
+def kill_shim(editor: Nvim) -> None:
+    """And wait until Neovim knows."""
+    shim = shim_of(editor)
+    os.kill(shim, signal.SIGKILL)
+    editor.wait(lambda: shim not in editor.children())
 
 
 def test_the_shim_goes_with_a_killed_editor(

@@ -6,6 +6,7 @@ M.defaults = {
   cmd_env = nil, -- variables for `cmd`, beside Neovim's own
   filetypes = nil, -- a list; nil: all
   root_markers = { ".git", "pyproject.toml", "package.json", "Cargo.toml", "go.mod" },
+  trusted = {}, -- folders whose projects may be run, beside those of |trust|
   enabled = true,
   accept = "<Tab>", -- keys of insert mode; false: none
   accept_word = "<M-w>",
@@ -23,6 +24,7 @@ local function check(settings)
   vim.validate("cmd_env", settings.cmd_env, "table", true)
   vim.validate("filetypes", settings.filetypes, "table", true)
   vim.validate("root_markers", settings.root_markers, "table")
+  vim.validate("trusted", settings.trusted, "table")
   vim.validate("enabled", settings.enabled, "boolean")
   vim.validate("accept", settings.accept, KEY)
   vim.validate("accept_word", settings.accept_word, KEY)

@@ -1,5 +1,6 @@
 --- "Fix this diagnostic": the server's code action, for diagnostics of all sources.
 local client = require("qcn.client")
+local trust = require("qcn.trust")
 
 local M = {}
 
@@ -35,6 +36,24 @@ local function choose(server, buf, actions)
   end)
 end
 
+-- Ask whether the server's folder is trusted; if so, go on as soon as its next server, which may run things, is there.
+local function trust_first(server, buf)
+  if not trust.ask(server.root_dir) then
+    return say("the folder is not trusted, so nothing in it is run; see `:help qcn-trust`", vim.log.levels.WARN)
+  end
+  vim.api.nvim_create_autocmd("LspAttach", {
+    buffer = buf,
+    callback = function(event)
+      local next_one = vim.lsp.get_client_by_id(event.data.client_id)
+      if next_one and next_one.name == client.NAME then
+        vim.schedule(M.diagnostic)
+        return true
+      end
+    end,
+  })
+  client.restart(server)
+end
+
 --- Offer a fix of what is diagnosed on the cursor's line; with several, let the user choose.
 function M.diagnostic()
   local buf, row = vim.api.nvim_get_current_buf(), vim.api.nvim_win_get_cursor(0)[1] - 1
@@ -43,6 +62,8 @@ function M.diagnostic()
     return say("no server for this buffer; see `:checkhealth qcn`", vim.log.levels.WARN)
   elseif #found == 0 then
     return say("no diagnostic on this line")
+  elseif server.root_dir and not client.is_trusted(server) then
+    return trust_first(server, buf)
   end
   local params = vim.lsp.util.make_range_params(0, server.offset_encoding)
   params.context = { diagnostics = vim.lsp.diagnostic.from(found), only = { "quickfix" } }

@@ -41,6 +41,7 @@ local function check_server(server)
     local reason = answer and answer.err and answer.err.message or ("no answer in %d ms"):format(ANSWER_MS)
     vim.health.warn("the daemon does not answer: " .. reason, "`qcn-agent status` in a terminal says more")
   end
+  vim.health.info(status.trust(server) .. ", see |qcn-trust|")
   if not server.server_capabilities.inlineCompletionProvider then
     vim.health.warn("the server offers no ghost text", "is it of the same version as the plugin?")
   end

@@ -27,12 +27,16 @@ local function attached(buf)
 end
 
 local function follow(group)
-  vim.api.nvim_create_autocmd("FileType", {
-    group = group,
-    callback = function(event)
-      client.attach(event.buf)
-    end,
-  })
+  local function on(events, act)
+    vim.api.nvim_create_autocmd(events, {
+      group = group,
+      callback = function(event)
+        act(event.buf)
+      end,
+    })
+  end
+  on("BufFilePre", client.detach)
+  on({ "FileType", "BufFilePost" }, client.attach)
   vim.api.nvim_create_autocmd("LspAttach", {
     group = group,
     callback = function(event)
@@ -60,6 +64,23 @@ function M.toggle()
   M.display().toggled()
   vim.notify("qcn: ghost text is " .. (config.current.enabled and "on" or "off"))
   return config.current.enabled
+end
+
+--- Have the user decide on the root of this buffer anew, or, `is_withdrawn`, trust it no more.
+function M.trust(is_withdrawn)
+  local root, trust = client.root(0), require("qcn.trust")
+  if not root then
+    return vim.notify("qcn: this file has no root folder", vim.log.levels.WARN)
+  end
+  trust.forget(root)
+  local is_trusted = not is_withdrawn and trust.ask(root) or trust.has(root)
+  local server = client.of(0)
+  if server and client.is_trusted(server) ~= is_trusted then
+    client.restart(server)
+  elseif not server then
+    client.attach(vim.api.nvim_get_current_buf())
+  end
+  vim.notify(("qcn: %s is %strusted"):format(root, is_trusted and "" or "not "))
 end
 
 --- Ask for a suggestion at the cursor now. For a key of insert mode.

@@ -32,6 +32,15 @@ function M.lines(status)
   return lines
 end
 
+--- What a server may do in its folder.
+function M.trust(server)
+  if not server.root_dir then
+    return "no folder: no fixes"
+  end
+  local folder = vim.fn.fnamemodify(server.root_dir, ":~")
+  return folder .. (client.is_trusted(server) and " is trusted: fixes are offered" or " is not trusted: no fixes")
+end
+
 --- Ask the daemon and show its answer.
 function M.show()
   local server = client.of(0)
@@ -42,7 +51,9 @@ function M.show()
     if err then
       return vim.notify("qcn: " .. err.message, vim.log.levels.WARN)
     end
-    vim.lsp.util.open_floating_preview(M.lines(status), "", { border = "rounded" })
+    local lines = M.lines(status)
+    lines[#lines + 1] = M.trust(server)
+    vim.lsp.util.open_floating_preview(lines, "", { border = "rounded" })
   end, 0)
 end
 

@@ -36,26 +36,28 @@ export interface Options {
   /** The Python module behind the command `qcn-agent`; undefined: there is no such command. */
   readonly module?: string | undefined;
   readonly settings?: { readonly [name: string]: unknown };
+  /** Variables for the command. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** Start one. */
 export async function startCode(options: Options): Promise<Code> {
   const place = mkdtempSync(path.join(tmpdir(), "qcn-code-"));
-  const [folder, extensions, data] = ["folder", "extensions", "data"].map((name) => path.join(place, name)) as [string, string, string];
+  const [folder, extensions, data] = ["ein Ordner, größer 😀", "extensions", "data"].map((name) => path.join(place, name)) as [string, string, string];
   write(folder, options.files);
   write(path.join(data, "Machine"), { "settings.json": JSON.stringify(settingsOf(place, options)) });
-  writeFileSync(path.join(place, "script.json"), JSON.stringify(options.script ?? []));
+  writeFileSync(path.join(place, "script.json"), JSON.stringify({ answers: options.script ?? [] }));
   if (options.module !== undefined) {
     writeFileSync(path.join(place, "qcn-agent"), `#!/bin/sh\nexec '${PYTHON}' -m ${options.module} "$@"\n`, { mode: 0o755 });
   }
-  const env = environment(place);
+  const env = { ...environment(place), ...options.env };
   await install(extensions, data, env);
   const port = await freePort();
   const server = spawn(process.execPath, [SERVER, ...places(extensions, data), "--host", "127.0.0.1", "--port", String(port), "--without-connection-token", "--telemetry-level", "off"], { env, stdio: "ignore", detached: true });
   await until("VS Code's server", () => answers(port), 60_000);
   const file = path.join(folder, Object.keys(options.files)[0] ?? "");
-  const payload = JSON.stringify([["openFile", `vscode-remote://127.0.0.1:${port}${file}`]]);
-  const url = `http://127.0.0.1:${port}/?folder=${folder}&payload=${encodeURIComponent(payload)}`;
+  const payload = JSON.stringify([["openFile", `vscode-remote://127.0.0.1:${port}${encodeURI(file)}`]]);
+  const url = `http://127.0.0.1:${port}/?folder=${encodeURIComponent(folder)}&payload=${encodeURIComponent(payload)}`;
   const stop = (): Promise<void> => end(place, server, env);
   return { place, folder, url, served: new Record(env["QCN_RECORD"]!), held: new Record(env["QCN_PROBE"]!), env, stop };
 }

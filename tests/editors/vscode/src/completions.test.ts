@@ -20,7 +20,7 @@ let code: Code;
 let window: Window;
 
 before(async () => {
-  code = await startCode({ files: { [FILE]: START }, script: SCRIPT, module: "tests.fakes.scripted_lsp_vscode" });
+  code = await startCode({ files: { [FILE]: START }, script: SCRIPT, module: "tests.fakes.lsp_daemon" });
   window = await Window.open(code, "trusted");
   await window.status("with scripted");
 });

@@ -10,7 +10,7 @@ import { Window } from "./window";
 
 const FILES = { "a.py": "# a\n", ".vscode/settings.json": '{"qcn.path": "/bin/false"}' };
 const SCRIPT = [["name = ", "first"]] as const;
-const MODULE = "tests.fakes.scripted_lsp_vscode";
+const MODULE = "tests.fakes.lsp_daemon";
 
 test("where a folder is not trusted, completions come, the server is told, and the folder names no program", async () => {
   await using(async (code, window) => {
@@ -49,6 +49,7 @@ test("a command that ends at once is said to fail, and Restart tries again", asy
     writeFileSync(path.join(code.place, "qcn-agent"), `#!/bin/sh\nexec '${PYTHON}' -m ${MODULE} "$@"\n`);
     await toast.getByRole("button", { name: "Restart" }).click();
     await window.status("with scripted");
+    assert.equal(await window.page.locator(".notification-toast").count(), 0);  // it was said once
   }, { files: { "a.py": "# a\n" }, module: "no_such_module" }, "trusted");
 });
 

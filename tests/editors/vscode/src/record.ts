@@ -7,7 +7,7 @@ export interface Entry {
   readonly pid?: number;
   readonly uri?: string;
   readonly text?: string;
-  readonly rest?: string;
+  readonly line?: string;
   readonly command?: string;
   readonly options?: { readonly qcnTrusted?: boolean };
 }
@@ -23,7 +23,7 @@ export class Record {
 
   /** The latest text of the file with this name, as one process has it, or any. */
   text(name: string, pid?: number): string | undefined {
-    const texts = this.entries("text").filter((entry) => entry.uri?.endsWith(`/${name}`));
+    const texts = this.entries("text").filter((entry) => entry.uri?.endsWith(`/${encodeURI(name)}`));
     return texts.filter((entry) => pid === undefined || entry.pid === pid).at(-1)?.text;
   }
 }
