@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Sequence as Several
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from qcn_agent.completion.values import Snapshot, Trigger
 from qcn_agent.config import CompletionConfig
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import GenerationRequest, Priority
+from qcn_agent.engine.sequence import Sequence
 from tests.bench.policy_engine import SimEngine
 from tests.bench.policy_oracle import TAIL_CHARS, Recording, Speaker
 from tests.bench.policy_others import OTHERS, Policy
@@ -62,7 +64,8 @@ class Outcome:
     reply_ms: tuple[float, ...] = ()
     hit_ms: tuple[float, ...] = ()
     steps_after_cancel: tuple[int, ...] = ()
-    num_requests: int = 0  # ours only, as all below
+    first_ms: tuple[float, ...] = ()  # from asking the engine to the first token; ours only, as all below
+    num_requests: int = 0
     num_refused: int = 0
     num_passed: int = 0
     num_in_budget: int = 0
@@ -114,6 +117,7 @@ async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
         num_evaluated=sum(one.num_evaluated_tokens for one in sequences),
         num_starts=len(sequences),
         steps_after_cancel=tuple(engine.steps_after_cancel),
+        first_ms=tuple(1e3 * (one.first_token_at - one.submitted_at) for one in sequences if _is_waited_for(one)),
         num_requests=counters["requests"],
         num_refused=num_refused,
         num_passed=counters.get("shown", 0) + dropped.get("late", 0) + dropped.get("error", 0),
@@ -123,10 +127,15 @@ async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
     )
 
 
+def _is_waited_for(one: Sequence) -> bool:
+    """Whether it has said something to somebody."""
+    return one.request.priority is Priority.COMPLETION and one.first_token_at > 0
+
+
 async def _ring(scene: Scene) -> ContextRing:
     """The context, put together before the first key."""
 
-    async def find(snapshot: Snapshot) -> Sequence[ContextBlock]:
+    async def find(snapshot: Snapshot) -> Several[ContextBlock]:
         return scene.context
 
     ring, passage = ContextRing(find), scene.recording.passage
