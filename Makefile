@@ -75,6 +75,7 @@ bench-fim: $(VENV)/.dev  ## lines of held-out code that the embedded model fills
 
 bench-lsp: $(VENV)/.dev  ## keys typed through a real shim and daemon, alone and beside the agent
 	@$(BIN)/python -m tests.bench.policy_bench
+	@$(BIN)/python -m tests.bench.policy_times
 	@$(BIN)/python -m tests.bench.lsp_bench $(BENCH_ARGS)
 
 bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search

@@ -15,6 +15,12 @@ def is_like(one: str, other: str, share: float = SHARE) -> bool:
     return longest >= 8 and is_within(left, right, max(1, int(share * longest)))
 
 
+def is_telling(line: str) -> bool:
+    """Whether finding a line elsewhere means anything: not a bracket or two, nor a decorator, which come again."""
+    bare = line.strip()
+    return len(bare) > 2 and not bare.startswith("@")
+
+
 def is_within(one: str, other: str, most: int) -> bool:
     """Whether the edit distance (insert, delete, replace) is at most `most`; O(length x most)."""
     if abs(len(one) - len(other)) > most:

@@ -1,7 +1,7 @@
 """Filters against saying what is there already: before the cursor, behind it, or in the lines around."""
 
 from qcn_agent.completion.brackets import open_brackets
-from qcn_agent.completion.likeness import is_like
+from qcn_agent.completion.likeness import is_like, is_telling
 from qcn_agent.completion.place import Place
 from qcn_agent.completion.values import Kind
 
@@ -79,7 +79,7 @@ def _without_closer(text: str, below: str) -> str:
 
 def _are_alike(ours: list[str], theirs: list[str]) -> bool:
     """Line by line; at least one of them has to say something."""
-    if not any(len(line.strip()) > _TRIVIAL for line in ours):
+    if not any(map(is_telling, ours)):
         return False
     return all(is_like(one, other) for one, other in zip(ours, theirs, strict=True))
 

@@ -135,11 +135,13 @@ class Completer:
         hit = self._cache.get(snapshot, self.ring.context.epoch)
         if hit is not None and _is_enough(hit):
             return self._from_cache(desk, request, place, hit)
-        if desk.stream is not None and desk.stream.rest(snapshot) is not None and not desk.stream.ended:
-            desk.stream.adopt()
-            desk.num_wrong *= not desk.stream.is_confirmed_by(snapshot)
-            completion = await self._answer(request, place, desk.stream, "stream")
-            if completion is not None or request.is_overtaken or desk.stream.rest(snapshot) is not None:
+        running = desk.stream
+        if running is not None and running.rest(snapshot) is not None and not running.ended:
+            running.adopt()
+            desk.num_wrong *= not running.is_confirmed_by(snapshot)
+            completion = await self._answer(request, place, running, "stream")
+            is_settled = running.rest(snapshot) is not None or running.is_cancelled  # not: it says something else
+            if completion is not None or request.is_overtaken or is_settled:
                 return completion
         desk.drop_stream()
         if request.trigger is Trigger.AUTOMATIC and await request.overtaken_within(self._delay_s(desk, request)):

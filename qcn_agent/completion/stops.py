@@ -1,7 +1,7 @@
 """Where an answer ends before the model ends it, seen from the text so far. No marker text is a stop."""
 
 from qcn_agent.completion.brackets import underflow
-from qcn_agent.completion.likeness import is_like
+from qcn_agent.completion.likeness import is_like, is_telling
 from qcn_agent.completion.place import Place
 from qcn_agent.completion.values import Kind, indent_of
 
@@ -76,7 +76,7 @@ def _block_end(text: str, place: Place) -> int | None:
 
 
 def _is_below(line: str, place: Place) -> bool:
-    return len(line.strip()) > 2 and bool(place.lines_below) and is_like(line, place.lines_below[0])
+    return is_telling(line) and bool(place.lines_below) and is_like(line, place.lines_below[0])
 
 
 def _leaves_scope(line: str, place: Place) -> bool:

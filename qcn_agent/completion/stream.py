@@ -58,6 +58,11 @@ class Stream:
         return sum(self._logprobs) / len(self._logprobs) if self._logprobs else None
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether it was ended before the model was done."""
+        return self.ended == "cancelled"
+
+    @property
     def cached(self) -> CachedText:
         """For the cache, as far as it has come."""
         return CachedText(self.text, self.ended in ("stop", "cut", "marker"), self.mean_logprob)

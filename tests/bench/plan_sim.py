@@ -61,14 +61,14 @@ def _cells(plan: Plan) -> list[str]:
 
 def scene() -> tuple[Snapshot, list[ContextBlock]]:
     """A cursor in the middle of a file of functions, and pieces of five others. Only their lengths matter."""
-    text = "".join(map(_function, range(60)))
+    text = "".join(map(function_text, range(60)))
     at = text.index("total_30 = ") + len("total_30 = sc")
     snapshot = Snapshot("file:///w/shop.py", "shop.py", "python", 1, text[:at], text[text.index("\n", at) :])
-    blocks = [ContextBlock(f"part{n}.py", "".join(map(_function, range(4 * n, 4 * n + 4)))) for n in range(5)]
+    blocks = [ContextBlock(f"part{n}.py", "".join(map(function_text, range(4 * n, 4 * n + 4)))) for n in range(5)]
     return snapshot, blocks
 
 
-def _function(number: int) -> str:
+def function_text(number: int) -> str:
     """Eight lines of code."""
     return (
         f"def scaled_price_{number}(prices, factor={number}, limit=None):\n"

@@ -12,16 +12,17 @@ from qcn_agent.completion.planner import Step
 from qcn_agent.completion.prompt import ContextBlock
 from qcn_agent.completion.rates import straight
 from qcn_agent.engine.backend import Backend
+from tests.bench.plan_sim import function_text
 from tests.bench.policy_oracle import Recording
 from tests.bench.policy_replay import Outcome, Scene, replay
 from tests.bench.report import Target, progress
-from tests.bench.typing_traces import SOURCES, Passage, passage
+from tests.bench.typing_traces import Passage
 from tests.fakes.virtual_time import run
 
 EMBEDDED = straight(4000.0, 1.0)  # about what the embedded model does on two cores
 FACTORS = (1, 10, 100)
 GAP_MS, KEPT = 200.0, 0.95
-NUM_PASSAGES, NUM_LINES, NUM_BLOCKS, MIN_BEFORE_CHARS = 5, 3, 6, 5_000
+NUM_PASSAGES, NUM_LINES, NUM_BLOCKS = 5, 3, 6
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,20 @@ class Kept:
 
 
 def context() -> tuple[ContextBlock, ...]:
-    """Beginnings of files of ours."""
-    files = sorted((SOURCES / "index").glob("*.py"))[:NUM_BLOCKS]
+    """Pieces of other files."""
     return tuple(
-        ContextBlock(f"index/{file.name}", "\n".join(file.read_text(encoding="utf-8").splitlines()[:40]))
-        for file in files
+        ContextBlock(f"part{number}.py", "".join(map(function_text, range(5 * number, 5 * number + 5))))
+        for number in range(NUM_BLOCKS)
     )
 
 
 def long_passages(num_lines: int) -> Iterator[Passage]:
-    """Those with more text before them than a prompt takes, so that there is something to shrink."""
-    found = (passage(seed, num_lines) for seed in itertools.count())
-    return (one for one in found if len(one.before) > MIN_BEFORE_CHARS)
+    """With more text before them than a prompt takes, so that there is something to shrink; each in its own file."""
+    for number in itertools.count(1):
+        lines = "".join(map(function_text, range(100 * number, 100 * number + 60))).splitlines(keepends=True)
+        at = len(lines) * 3 // 4
+        typed = "".join(lines[at : at + num_lines]).rstrip("\n")
+        yield Passage("".join(lines[:at]), typed, "\n" + "".join(lines[at + num_lines :]))
 
 
 def at_speed(factor: int, real: Backend, num_passages: int = NUM_PASSAGES, num_lines: int = NUM_LINES) -> Kept:

@@ -104,6 +104,11 @@ class SimBackend(NullBackend):
         super().fork(src, park, dst, num_tokens)
         self._paths[dst] = self._paths[src][:num_tokens]
 
+    def share_kv(self, src: int, dst: int, begin: int, end: int) -> None:
+        """See `Backend.share_kv`."""
+        super().share_kv(src, dst, begin, end)
+        self._paths[dst] = np.concatenate([self._paths[dst][:begin], self._paths[src][begin:end]])
+
     def drop(self, seq_id: int) -> None:
         """See `Backend.drop`."""
         super().drop(seq_id)

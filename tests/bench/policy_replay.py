@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Sequence as Several
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from qcn_agent.completion.values import Snapshot, Trigger
 from qcn_agent.config import CompletionConfig
 from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import GenerationRequest, Priority
+from qcn_agent.engine.sequence import Sequence
 from tests.bench.policy_engine import SimEngine
 from tests.bench.policy_oracle import TAIL_CHARS, Recording, Speaker
 from tests.bench.policy_others import OTHERS, Policy
@@ -62,7 +64,8 @@ class Outcome:
     reply_ms: tuple[float, ...] = ()
     hit_ms: tuple[float, ...] = ()
     steps_after_cancel: tuple[int, ...] = ()
-    num_requests: int = 0  # ours only, as all below
+    first_ms: tuple[float, ...] = ()  # from asking the engine to the first token; ours only, as all below
+    num_requests: int = 0
     num_refused: int = 0
     num_passed: int = 0
     num_in_budget: int = 0
@@ -93,7 +96,7 @@ async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
         for number, recording in enumerate((scene.recording, *scene.more)):
             engine.backend.speak = speaker = Speaker(recording, engine.vocabulary, _end(real))
             screen.turn_to(recording)
-            await _type(_Ours(completer, screen), screen, scene, f"app{number}.py")
+            await type_passage(Ours(completer, screen), screen, scene, f"app{number}.py")
         completer.close("editor")
         await asyncio.sleep(0.2)
     sequences = engine.completions
@@ -114,6 +117,7 @@ async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
         num_evaluated=sum(one.num_evaluated_tokens for one in sequences),
         num_starts=len(sequences),
         steps_after_cancel=tuple(engine.steps_after_cancel),
+        first_ms=tuple(1e3 * (one.first_token_at - one.submitted_at) for one in sequences if _is_waited_for(one)),
         num_requests=counters["requests"],
         num_refused=num_refused,
         num_passed=counters.get("shown", 0) + dropped.get("late", 0) + dropped.get("error", 0),
@@ -123,10 +127,15 @@ async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
     )
 
 
+def _is_waited_for(one: Sequence) -> bool:
+    """Whether it has said something to somebody."""
+    return one.request.priority is Priority.COMPLETION and one.first_token_at > 0
+
+
 async def _ring(scene: Scene) -> ContextRing:
     """The context, put together before the first key."""
 
-    async def find(snapshot: Snapshot) -> Sequence[ContextBlock]:
+    async def find(snapshot: Snapshot) -> Several[ContextBlock]:
         return scene.context
 
     ring, passage = ContextRing(find), scene.recording.passage
@@ -139,7 +148,7 @@ async def _other(policy: str, scene: Scene, real: Backend) -> Outcome:
     server.speak = speaker = Speaker(scene.recording, server.vocabulary, _end(real))
     screen = Screen(scene.recording)
     async with _running(server.run(), _agent_of_server(server, scene.load)):
-        await _type(OTHERS[policy](server, screen), screen, scene)
+        await type_passage(OTHERS[policy](server, screen), screen, scene)
     tasks = [task for task in server.tasks if not task.is_agent]
     generations = [Generation(speaker.prefix(task.prompt)[-TAIL_CHARS:], task.text, len(task.tokens)) for task in tasks]
     num_evaluated = sum(task.num_evaluated for task in tasks)
@@ -162,7 +171,7 @@ def _screened(screen: Screen, generations: list[Generation]) -> dict[str, Any]:
     }
 
 
-async def _type(policy: Policy, screen: Screen, scene: Scene, name: str = "app0.py") -> None:
+async def type_passage(policy: Policy, screen: Screen, scene: Scene, name: str = "app0.py") -> None:
     """Press the keys in a file of that name, and look at the screen for a pause after the last."""
     loop, passage = asyncio.get_running_loop(), screen.recording.passage
     begin_s = loop.time()
@@ -175,10 +184,14 @@ async def _type(policy: Policy, screen: Screen, scene: Scene, name: str = "app0.
     screen.close()
 
 
-class _Ours:
-    """The product, asked as VS Code does: each key cancels the request before it."""
+class Ours:
+    """The product, asked as VS Code does: each key cancels the request before it.
+
+    `took_ms`: (source, milliseconds from the key) of each reply.
+    """
 
     def __init__(self, completer: Completer, screen: Screen) -> None:
+        self.took_ms: list[tuple[str, float]] = []
         self._completer = completer
         self._screen = screen
         self._task: asyncio.Task[None] | None = None
@@ -190,8 +203,11 @@ class _Ours:
         self._task = asyncio.get_running_loop().create_task(self._ask(snapshot))
 
     async def _ask(self, snapshot: Snapshot) -> None:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         completion = await self._completer.complete(snapshot, Trigger.AUTOMATIC, "editor")
         if completion is not None:
+            self.took_ms.append((completion.source, 1e3 * (loop.time() - since)))
             self._screen.show(snapshot, completion.text)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcn_agent.completion.likeness import is_like, is_within
+from qcn_agent.completion.likeness import is_like, is_telling, is_within
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,10 @@ def distance(one: str, other: str) -> int:
 def test_the_banded_distance_is_the_distance(one: str, other: str, most: int) -> None:
     """For every limit."""
     assert is_within(one, other, most) is (distance(one, other) <= most)
+
+
+def test_some_lines_come_again_by_nature() -> None:
+    """Brackets and decorators tell nothing."""
+    assert is_telling("  return total")
+    assert not is_telling("    )")
+    assert not is_telling("  @property")

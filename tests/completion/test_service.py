@@ -253,6 +253,26 @@ def test_a_cancelled_request_is_counted_as_such() -> None:
     assert status["budget_kept"] is None
 
 
+def test_a_key_that_waited_in_vain_for_a_running_generation_does_not_ask_again() -> None:
+    """Its time is up; it is counted once. Another file's generation runs, so that its own does not go on."""
+    generator = TimedGenerator(typist(LINE), decode_ms=2_000.0)
+
+    async def main() -> dict[str, Any]:
+        completer = made(generator)
+        first = asyncio.create_task(ask(completer, "result = ¦\n"))
+        await asyncio.sleep(0.5)
+        other = asyncio.create_task(ask(completer, "result = ¦\n", path="other.py"))
+        assert await ask(completer, "result = c¦\n") is None
+        assert await first is None
+        assert [one.session.rpartition("/")[2] for one in generator.starts] == ["app.py", "other.py"]
+        other.cancel()
+        return completer.status()
+
+    status = run(main())
+
+    assert status["dropped"] == {"overtaken": 1, "late": 1}
+
+
 def test_a_hung_engine_keeps_no_key_waiting() -> None:
     """200 keys 30 ms apart, each cancelled by the next: nothing piles up."""
     generator = TimedGenerator(typist(LINE))
