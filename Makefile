@@ -47,7 +47,7 @@ fuzz: $(VENV)/.dev  ## random operations on the prefix cache, beside an oracle
 soak: $(VENV)/.dev  ## half an hour of mixed load; SOAK_ARGS='--minutes 5 --requests 1000' is shorter
 	@$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
 
-bench: bench-cli bench-decode bench-speculate bench-fix bench-engine bench-index bench-lsp bench-localise  ## all benchmarks
+bench: bench-cli bench-decode bench-speculate bench-fix bench-engine bench-index bench-lsp bench-fim bench-localise  ## all benchmarks
 
 bench-cli: $(VENV)/.dev  ## start-up times of the command line
 	@$(BIN)/python tests/bench/cli_start.py
@@ -67,7 +67,14 @@ bench-index: $(VENV)/.dev  ## the index on sympy and on 90,000 files
 bench-localise: $(VENV)/.dev  ## which files `locate` finds for changelog entries and stack traces
 	@$(BIN)/python -m tests.bench.localise_bench $(BENCH_ARGS)
 
+plan-sim: $(VENV)/.dev  ## the completion planner on machines that are not here; writes the room's table and picture
+	@$(BIN)/python -m tests.bench.plan_sim
+
+bench-fim: $(VENV)/.dev  ## lines of held-out code that the embedded model fills in, beside a copy baseline
+	@$(BIN)/python -m tests.bench.fim_bench $(BENCH_ARGS)
+
 bench-lsp: $(VENV)/.dev  ## keys typed through a real shim and daemon, alone and beside the agent
+	@$(BIN)/python -m tests.bench.policy_bench
 	@$(BIN)/python -m tests.bench.lsp_bench $(BENCH_ARGS)
 
 bench-fix: $(VENV)/.dev  ## textbook bugs fixed, beside a blind mutation search
@@ -131,4 +138,4 @@ tests/editors/vscode/node_modules/.installed: tests/editors/vscode/package-lock.
 	@cd tests/editors/vscode/node_modules/code-server/lib/vscode && npm install --silent --ignore-scripts --omit=dev --no-audit --no-fund
 	@touch $@
 
-.PHONY: help demo test test-editors test-nvim check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-lsp bench-fix demo-matrix vsix test-editors-vscode clean
+.PHONY: help demo test test-editors test-nvim check fix golden wheel fuzz soak bench bench-cli bench-decode bench-speculate bench-engine bench-index bench-localise bench-lsp bench-fim plan-sim bench-fix demo-matrix vsix test-editors-vscode clean

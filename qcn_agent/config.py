@@ -105,6 +105,7 @@ class CompletionConfig:
     prefix_tokens: int = _key(1024, "of the text before the cursor", low=64, high=1 << 16)
     suffix_tokens: int = _key(192, "of the text after the cursor", low=32, high=1 << 16)
     speculate: str = _key("auto", "prepare what follows an accepted completion; auto: on a GPU", choices=SPECULATION)
+    calm: bool = _key(False, "none by themselves while the agent works: for machines that are too slow for both")
     min_logprob: float = _key(-0.9, "least mean log-probability of a first line to be shown", low=-100, high=0)
 
 

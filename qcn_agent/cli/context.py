@@ -17,6 +17,10 @@ from qcn_agent.daemon.orders import MAX_BUDGET, MIN_BUDGET
 from qcn_agent.errors import UsageError
 
 _MAX_SPANS = 6
+_NOTHING = (
+    "nothing is packed for the issue: no file fits it, or the budget is too small\n"
+    "  → name a function, a module or the error's message, or give more with --budget"
+)
 
 
 @click.command("context")
@@ -58,6 +62,8 @@ def command(
     if tokens is not None:
         write_tokens(Path(tokens).expanduser(), packed.pop("tokens"))
     click.echo(json.dumps(packed, indent=2) if as_json else "\n".join(visible(lines_of(packed))))
+    if not packed["num_issue_tokens"]:
+        click.echo(_NOTHING, err=True)
     return 0
 
 

@@ -63,8 +63,11 @@ def _refresh(index: "Index") -> None:
         click.echo(visible(f"warning: what changed lately is not seen: {error}"), err=True)
     finally:
         progress.end()
-    if not index.status().is_writer and not index.status().num_files:
+    status = index.status()
+    if not status.is_writer and not status.num_files:
         raise QcnError("another process is building the index of this project", hint="ask again when it is done")
+    if not status.is_writer and (num_stale := index.num_stale()):
+        click.echo(f"warning: another process keeps the index; files it has yet to read: {num_stale}", err=True)
 
 
 class _Progress:

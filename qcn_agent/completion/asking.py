@@ -17,7 +17,7 @@ _GREEDY = SamplingParams(temperature=0.0)
 _ANSWER_MS, _ANSWER_MS_RAM = 350.0, 600.0
 _FIRST_SHARE = 2 / 3
 _LOGPROBS_OFF = -100.0
-UNLIMITED = Budget(1e9, 1e9)
+AHEAD = Budget(5_000.0, 1e9)  # for reading what nobody waits for: it is to be of use while the file is open
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,22 @@ class Asker:
         return Asked(request, plan, prompt)
 
     def warm(self, session: str, snapshot: Snapshot, context: Sequence[ContextBlock]) -> Asked:
-        """A request that reads the full prompt for later and says next to nothing."""
-        return self.ask(session, Place(snapshot, Kind.LINE), context, UNLIMITED, 1, is_guess=True)
+        """A request that reads the full prompt for later, or what of it is read in time, and says next to nothing."""
+        return self.ask(session, Place(snapshot, Kind.LINE), context, AHEAD, 1, is_guess=True)
 
-    def answered(self, asked: Asked, usage: Usage | None, *, is_guess: bool) -> None:
-        """Learn from what came of it."""
+    def read_ms(self, asked: Asked) -> float:
+        """How long reading its prompt will take, by the rates; the queue aside."""
+        plan = asked.plan
+        return self.meter.rates.prefill_ms(plan.num_prompt_tokens - plan.num_cached_tokens)
+
+    def answered(self, asked: Asked, usage: Usage | None, num_read_tokens: int = 0, *, is_guess: bool) -> None:
+        """Learn from what came of it: `usage`, or how far its prompt was read when it ended without an account."""
         if usage is None:
+            self._memory.add(asked.prompt.until(num_read_tokens))
             return
         if usage.num_reused_tokens < asked.plan.num_cached_tokens // 2:
             self._memory.forget()
-        if usage.num_generated_tokens:
-            self._memory.add(asked.prompt)
+        self._memory.add(asked.prompt if usage.num_generated_tokens else asked.prompt.until(num_read_tokens))
         self.meter.add(replace(usage, queue_ms=self.meter.queue_ms) if is_guess else usage)
 
     def _sampling(self) -> SamplingParams:

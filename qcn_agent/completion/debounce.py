@@ -11,7 +11,9 @@ MIN_MS, MAX_MS = 40.0, 400.0
 _MAX_GAP_MS = 400.0  # a longer one is a pause, not a pace
 _GAPS = 20
 _DEFAULT_GAP_MS = 150.0
-_HIGH, _LOW = 3.0, 1.2  # times the mean gap, from the least to the most promising place
+_HIGH, _LOW = 3.0, 0.5  # times the mean gap, from the least to the most promising place
+_PATIENCE, _MAX_PATIENCE_MS = 2.0, 200.0  # mean gaps that somebody types on without an answer
+_DOUBT, _MAX_DOUBT = 5.0, 125.0  # times as long after each answer that was not what came
 _TRIGGERS = tuple(".([{=:,")
 
 
@@ -56,6 +58,14 @@ def delay_ms(edit: Edit, mean_gap_ms: float, ttft_ms: float, score: float, overr
         return MAX_MS
     factor = _HIGH - (_HIGH - _LOW) * min(1.0, max(0.0, score))
     return min(MAX_MS, max(MIN_MS, factor * mean_gap_ms - ttft_ms))
+
+
+def patience_ms(mean_gap_ms: float, num_wrong: int) -> float:
+    """For how long keys without an answer may follow each other; then the model is asked though typing goes on.
+
+    `num_wrong` is how often it was asked since a key last was what it had said.
+    """
+    return min(_MAX_PATIENCE_MS, _PATIENCE * mean_gap_ms) * min(_MAX_DOUBT, _DOUBT**num_wrong)
 
 
 class TypingPace:

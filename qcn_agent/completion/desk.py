@@ -48,6 +48,9 @@ class Desk:
         self.stream: Stream | None = None
         self.asked: Asked | None = None
         self.shown: Completion | None = None
+        self.unanswered_s: float | None = None  # when the first key came that has had no answer
+        self.num_wrong = 0  # times the model was asked since a key last was what it had said
+        self.ahead: asyncio.Task[None] | None = None  # reads a prompt for later
         self._latest: Request | None = None
         self._after: asyncio.Task[None] | None = None
 
@@ -88,6 +91,8 @@ class Desk:
             self._latest.overtake()
         self.drop_stream()
         self._stop_after()
+        if self.ahead is not None:
+            self.ahead.cancel()
 
     def _stop_after(self) -> None:
         if self._after is not None:

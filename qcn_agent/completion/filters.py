@@ -28,6 +28,8 @@ def special_tokens(text: str, place: Place) -> str:
 
 def bracket_balance(text: str, place: Place) -> str:
     """Up to the first bracket that closes nothing, or what the text behind the cursor closes itself."""
+    if not place.counts_brackets:
+        return text
     if place.kind is Kind.LINE and place.snapshot.line_after.strip():
         at = underflow(text, place.credit)
         return text if at is None or not place.open_before else text[:at]

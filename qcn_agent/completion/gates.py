@@ -20,23 +20,34 @@ _HARMLESS = (".env.example", ".env.sample", ".env.template", "credentials.py", "
 
 
 class Gates:
-    """The rules of one workspace. `is_ignored` says of a path whether version control ignores it."""
+    """The rules of one workspace.
 
-    def __init__(self, config: CompletionConfig, is_ignored: Callable[[str], bool] = lambda path: False) -> None:
+    `is_ignored` says of a path whether version control ignores it, `is_busy` whether the agent works.
+    """
+
+    def __init__(
+        self,
+        config: CompletionConfig,
+        is_ignored: Callable[[str], bool] = lambda path: False,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._config = config
+        self._is_busy = is_busy
         self._excluded = IgnoreRules(config.exclude)
         self._is_ignored = is_ignored
 
     def refusal(self, snapshot: Snapshot, trigger: Trigger) -> str:
         """Why nothing is offered: the name of the gate; empty where something may be.
 
-        A language that is switched off can still be completed when asked for; nothing else can.
+        A language that is switched off can still be completed when asked for, and so can any in calm; nothing else.
         """
         config = self._config
         if not config.enabled:
             return "off"
         if config.languages and snapshot.language not in config.languages and trigger is Trigger.AUTOMATIC:
             return "language"
+        if config.calm and trigger is Trigger.AUTOMATIC and self._is_busy():
+            return "calm"
         if is_secret_file(snapshot.name):
             return "secret_file"
         if self._excluded.match(snapshot.path):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qcn_agent.completion.brackets import open_brackets
-from qcn_agent.completion.values import Kind, Snapshot, indent_of
+from qcn_agent.completion.values import Kind, Snapshot, indent_of, is_code
 
+_LONE_CLOSERS = ("bash",)
 _SCOPE_CHARS = 4_000
 _LINES_BELOW = 20
 
@@ -41,6 +42,11 @@ class Place:
     def opens_block(self) -> bool:
         """Whether the line before the cursor opens a block, whose lines are to be indented deeper."""
         return self.snapshot.line_before.rstrip().endswith((":", "{"))
+
+    @functools.cached_property
+    def counts_brackets(self) -> bool:
+        """Whether a bracket that closes nothing is a fault here: in prose, and in a shell's `case`, it is none."""
+        return is_code(self.snapshot.grammar) and self.snapshot.grammar not in _LONE_CLOSERS
 
     @functools.cached_property
     def indent(self) -> str:

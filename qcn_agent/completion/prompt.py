@@ -40,6 +40,10 @@ class FimPrompt:
     tokens: IntArray
     boundaries: tuple[int, ...]
 
+    def until(self, num_tokens: int) -> "FimPrompt":
+        """Its beginning."""
+        return FimPrompt(self.tokens[:num_tokens], tuple(one for one in self.boundaries if one <= num_tokens))
+
 
 @dataclass(frozen=True)
 class FimTokens:

@@ -18,6 +18,8 @@ class PromptMemory:
 
     def add(self, prompt: FimPrompt) -> None:
         """It was read to its end. Where it parted from an earlier one there is a snapshot now, too."""
+        if not len(prompt.tokens):
+            return
         branch = max((shared(prompt.tokens, tokens) for tokens, _ in self._sent), default=0)
         self._sent.append((prompt.tokens, frozenset((*prompt.boundaries, branch, len(prompt.tokens)))))
 

@@ -11,6 +11,7 @@ from typing import Any
 from qcn_agent.completion import debounce, decision, filters, layout, speculation
 from qcn_agent.completion.asking import Asked, Asker, budget_of, is_shrunk
 from qcn_agent.completion.cache import CachedText, CompletionCache, Hit
+from qcn_agent.completion.debounce import Edit
 from qcn_agent.completion.desk import Desk, Request
 from qcn_agent.completion.gates import Gates
 from qcn_agent.completion.place import Place
@@ -28,6 +29,7 @@ from qcn_agent.engine.generator import Generator
 logger = logging.getLogger(__name__)
 _PATIENCE = 4  # times as long, for what was asked for
 _ENOUGH_CHARS = 12
+_MOST_WRONG = 1  # answers that no key has borne out, for a guess at what follows them
 _TOLERANCE_MS = 5.0  # of the answer that is given when its time is up
 LINGER_S = 0.03  # a cancelled generation waits so long for the next key, which may go on with it
 
@@ -36,7 +38,8 @@ class Completer:
     """Completions of one workspace by one model. Used on the event loop's thread only.
 
     `generator` is what makes completions (`LoadedEngine.completion`); `metadata` its model's header. `experts_in_ram`
-    and `on_gpu` choose defaults. Raises ModelError when the model knows no fill-in-the-middle.
+    and `on_gpu` choose defaults; `is_busy` says whether the agent works, for `calm`.
+    Raises ModelError when the model knows no fill-in-the-middle.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Completer:
         experts_in_ram: bool = False,
         on_gpu: bool = False,
         is_ignored: Callable[[str], bool] = lambda path: False,
+        is_busy: Callable[[], bool] = lambda: False,
         ring: ContextRing | None = None,
         meter: RateMeter | None = None,
     ) -> None:
@@ -62,7 +66,7 @@ class Completer:
         self._guesses = SpeculationBudget()
         builder = PromptBuilder(generator.vocabulary, layout.choose(config.layout, metadata or {}), repository)
         self._asker = Asker(builder, config, meter or RateMeter(), generator.n_ctx, project)
-        self._gates = Gates(config, is_ignored)
+        self._gates = Gates(config, is_ignored, is_busy)
         self._cache = CompletionCache(_now)
         self._desks: dict[tuple[str, str], Desk] = {}
         self._num_completions = 0
@@ -78,6 +82,7 @@ class Completer:
         try:
             completion = await self._complete(desk, request)
         except asyncio.CancelledError:
+            self.stats.nothing("cancelled")
             self._leave(desk, request)
             raise
         except Exception:  # a border: a key must never bring up an error
@@ -85,7 +90,7 @@ class Completer:
             self.stats.nothing("error")
             return None
         if completion is not None:
-            desk.shown = completion
+            desk.shown, desk.unanswered_s = completion, None
             now = _now()
             is_in_time = 1e3 * (now - request.asked_s) <= self._due_ms(request) + _TOLERANCE_MS
             self.stats.replied(completion.source, 1e3 * (now - request.came_s), is_in_time=is_in_time)
@@ -132,20 +137,32 @@ class Completer:
             return self._from_cache(desk, request, place, hit)
         if desk.stream is not None and desk.stream.rest(snapshot) is not None and not desk.stream.ended:
             desk.stream.adopt()
+            desk.num_wrong *= not desk.stream.is_confirmed_by(snapshot)
             completion = await self._answer(request, place, desk.stream, "stream")
             if completion is not None or request.is_overtaken or desk.stream.rest(snapshot) is not None:
                 return completion
         desk.drop_stream()
         if request.trigger is Trigger.AUTOMATIC and await request.overtaken_within(self._delay_s(desk, request)):
             return self._nothing("overtaken")
-        request.asked_s = _now()
-        return await self._answer(request, place, self._start(desk, request, place), "model")
+        request.asked_s, desk.unanswered_s = _now(), None
+        asked = self._ask(desk, request, place)
+        if self._asker.read_ms(asked) > self._hard_ms(request):  # not even the smallest prompt: read for later keys
+            self._read_ahead(desk, snapshot)
+            return self._nothing("slow")
+        desk.asked, desk.stream = asked, self._stream(asked, place, is_guess=False)
+        desk.num_wrong += 1
+        stream = desk.stream
+        completion = await self._answer(request, place, stream, "model")
+        if stream.ended == "deadline":
+            self._read_ahead(desk, snapshot)
+        return completion
 
     def _from_cache(self, desk: Desk, request: Request, place: Place, hit: Hit) -> Completion | None:
         """An answer without the model. What still runs goes on for the cache, if it may be of use."""
         if desk.stream is not None:
             is_of_use = desk.stream.rest(request.snapshot) is not None
             desk.stream.orphan(may_go_on=is_of_use and self._is_idle(desk.stream))
+        desk.num_wrong *= not hit.num_typed
         text = hit.rest if hit.entry.is_whole else filters.whole_lines(hit.rest)
         known = hit.entry.mean_logprob if not hit.num_typed else None
         if hit.entry.is_speculative and not hit.num_typed:
@@ -153,28 +170,25 @@ class Completer:
             self.stats.counters["shown_chars"] += len(text)
         return self._made(request, place, text, known, "cache", is_whole=hit.entry.is_whole)
 
-    def _start(self, desk: Desk, request: Request, place: Place) -> Stream:
-        """Ask the model. What has been spent of the budget is gone."""
-        snapshot = request.snapshot
-        asked = self._asker.ask(
+    def _ask(self, desk: Desk, request: Request, place: Place) -> Asked:
+        """What to ask of the model for an answer in time."""
+        return self._asker.ask(
             desk.session,
             place,
-            self.ring.context.without(snapshot.path),
+            self.ring.context.without(request.snapshot.path),
             Budget(self._budget.first_token_ms, self._due_ms(request)),
             decision.max_tokens(place.kind, request.trigger, self._config.max_tokens),
             deadline_ms=self._hard_ms(request),
         )
-        desk.asked = asked
-        desk.stream = self._stream(asked, place, is_guess=False)
-        return desk.stream
 
     def _stream(self, asked: Asked, place: Place, *, is_guess: bool, for_cache: bool = True) -> Stream:
         """Start it. When it has ended, all that is to be learned from it is learned."""
         epoch, started = self.ring.context.epoch, _now()
 
         def ended(stream: Stream) -> None:
-            self._asker.answered(asked, stream.usage, is_guess=is_guess)
-            self._guesses.add(1e3 * (_now() - started), is_guess=is_guess)
+            self._asker.answered(asked, stream.usage, stream.num_read_tokens, is_guess=is_guess)
+            if for_cache:
+                self._guesses.add(1e3 * (_now() - started), is_guess=is_guess)
             cached = stream.cached
             if for_cache and (cached.text or cached.is_whole):
                 entry = CachedText(cached.text, cached.is_whole, cached.mean_logprob, is_guess)
@@ -190,7 +204,8 @@ class Completer:
         """When the stream has ended: all of it. When time is up: its whole lines, as soon as there are any."""
         due_ms, hard_ms = self._due_ms(request), self._hard_ms(request)
         while not request.is_overtaken:
-            rest, spent_ms = stream.rest(request.snapshot), 1e3 * (_now() - request.asked_s)
+            # To the microsecond: the rest of a wait must not be so short that no clock moves in it.
+            rest, spent_ms = stream.rest(request.snapshot), round(1e3 * (_now() - request.asked_s), 3)
             if rest is None:  # what was typed meanwhile is not what it says
                 return None
             is_whole = stream.ended in ("stop", "cut", "marker")
@@ -245,19 +260,26 @@ class Completer:
         await asyncio.sleep(speculation.IDLE_S)
         while desk.stream is not None and not desk.stream.ended:
             await desk.stream.changed(1.0)
-        context = self.ring.context.without(request.snapshot.path)
-        if desk.asked is not None and is_shrunk(desk.asked) and self._guesses.allows:
-            asked, desk.asked = self._asker.warm(desk.session, request.snapshot, context), None
-            await self._guess(asked, Place(request.snapshot, Kind.LINE), for_cache=False)
+        if desk.asked is not None and is_shrunk(desk.asked):
+            await asyncio.shield(self._read_ahead(desk, request.snapshot))
         snapshot = speculation.accepted(request.snapshot, completion)
-        if snapshot is None or not self._speculates or not self._guesses.allows:
+        if snapshot is None or not self._speculates or not self._guesses.allows or desk.num_wrong > _MOST_WRONG:
             return
         kind = decision.decide(snapshot, Trigger.AUTOMATIC, self._config.multiline)
         if kind is Kind.NONE or self._cache.get(snapshot, self.ring.context.epoch) is not None:
             return
-        place = Place(snapshot, kind)
+        place, context = Place(snapshot, kind), self.ring.context.without(snapshot.path)
         asked = self._asker.ask(desk.session, place, context, self._budget, speculation.MAX_TOKENS, is_guess=True)
         await self._guess(asked, place, for_cache=True)
+
+    def _read_ahead(self, desk: Desk, snapshot: Snapshot) -> "asyncio.Task[None]":
+        """Read the full prompt, of which later ones differ little: behind all else, and on through the keys to come."""
+        if desk.ahead is None or desk.ahead.done():
+            context = self.ring.context.without(snapshot.path)
+            asked, desk.asked = self._asker.warm(desk.session, snapshot, context), None
+            reading = self._guess(asked, Place(snapshot, Kind.LINE), for_cache=False)
+            desk.ahead = asyncio.get_running_loop().create_task(reading)
+        return desk.ahead
 
     async def _guess(self, asked: Asked, place: Place, *, for_cache: bool) -> None:
         """Let the model work on something that nobody waits for, until the next request."""
@@ -278,8 +300,13 @@ class Completer:
         records = [record.first_ms for record in self.stats.records if record.first_ms and not record.is_guess]
         ttft_ms = sum(records) / len(records) if records else 0.0
         score = debounce.promise(request.snapshot)
-        setting = self._config.debounce_ms
-        return debounce.delay_ms(request.edit, desk.pace.mean_gap_ms, ttft_ms, score, setting) / 1e3
+        setting, gap_ms = self._config.debounce_ms, desk.pace.mean_gap_ms
+        delay_ms = debounce.delay_ms(request.edit, gap_ms, ttft_ms, score, setting)
+        if request.edit is not Edit.TYPED or setting >= 0:
+            return delay_ms / 1e3
+        desk.unanswered_s = request.came_s if desk.unanswered_s is None else desk.unanswered_s
+        left_ms = debounce.patience_ms(gap_ms, desk.num_wrong) - 1e3 * (request.came_s - desk.unanswered_s)
+        return min(delay_ms, max(0.0, left_ms)) / 1e3
 
     def _due_ms(self, request: Request) -> float:
         """When the answer is due; who asked for it waits longer."""

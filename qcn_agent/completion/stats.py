@@ -88,7 +88,7 @@ class CompletionStats:
             self._hit_ms.append(took_ms)
 
     def nothing(self, why: str) -> None:
-        """Nothing was shown: "overtaken", "late", "error", "none" (not here), or a filter's name."""
+        """Why nothing was shown: "overtaken", "cancelled", "late", "slow" (hopeless), "error", "none", or a filter."""
         self.counters["nothing"] += 1
         self.dropped[why] += 1
 
@@ -111,8 +111,7 @@ class CompletionStats:
     def status(self) -> dict[str, Any]:
         """For `qcn-agent stats` and `status --json`."""
         requests, refused = self.counters["requests"], self.refusals.total()
-        overtaken, dropped = self.dropped["overtaken"], self.dropped["none"]
-        passed = requests - refused - overtaken - dropped
+        passed = self.counters["shown"] + self.dropped["late"] + self.dropped["error"]
         hits = self.counters["shown_cache"] + self.counters["shown_stream"]
         return {
             "counters": dict(self.counters),

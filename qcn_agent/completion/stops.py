@@ -8,6 +8,7 @@ from qcn_agent.completion.values import Kind, indent_of
 _REPEATS = 3
 _MAX_BLANK_LINES = 2
 _ENDED = frozenset(")]}\"'`;")
+_GOES_ON = tuple(",([{")  # unless a blank follows
 
 
 def engine_stops(place: Place) -> tuple[str, ...]:
@@ -20,7 +21,8 @@ def may_go_below(place: Place) -> bool:
     line = place.snapshot.line_before.rstrip()
     if not line or place.snapshot.line_after.strip():
         return False
-    return line[-1] in _ENDED or line[-1].isalnum() or line[-1] == "_" or place.opens_block
+    is_open = place.opens_block or place.snapshot.line_before.endswith(_GOES_ON)
+    return is_open or line[-1] in _ENDED or line[-1].isalnum() or line[-1] == "_"
 
 
 def cut(text: str, place: Place) -> int | None:
@@ -44,8 +46,7 @@ def _line_end(text: str, place: Place) -> int | None:
 
 def _underflow(text: str, place: Place) -> int | None:
     """A bracket is closed that nobody opened. Only counted where the text before the cursor can be trusted."""
-    at = underflow(text, [*place.open_before])
-    return at
+    return underflow(text, place.open_before) if place.counts_brackets else None
 
 
 def _block_end(text: str, place: Place) -> int | None:

@@ -36,6 +36,7 @@ class Stream:
         self.ended = ""
         self.usage: Usage | None = None
         self.num_tokens = 0
+        self.num_read_tokens = 0  # of the prompt, so far
         self.num_seen_chars = 0  # of the text; what a reply has shown
         self.error = ""
         self._vocabulary = vocabulary
@@ -80,6 +81,11 @@ class Stream:
         """What it says beyond the cursor so far; None when it is of no use any more."""
         typed = self.typed_since(snapshot)
         return None if typed is None else self.text[len(typed) :]
+
+    def is_confirmed_by(self, snapshot: Snapshot) -> bool:
+        """Whether what was typed since it began is what it had said by then."""
+        typed = self.typed_since(snapshot)
+        return bool(typed) and self.text.startswith(typed or "")
 
     async def changed(self, timeout_s: float) -> None:
         """Wait until there is more text, an end, or somebody poked; at most so long."""
@@ -131,6 +137,7 @@ class Stream:
             return True
         if isinstance(event, TextDelta):
             return self._take_text(event)
+        self.num_read_tokens = event.num_done_tokens
         return False
 
     def _take_text(self, delta: TextDelta) -> bool:

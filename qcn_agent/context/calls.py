@@ -1,6 +1,7 @@
 """One hop by what the best symbols use: files that define a name which they call, access or inherit from."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from qcn_agent.context.evidence import Evidence
@@ -23,20 +24,21 @@ class Caller:
 
 def calls_of(index: IndexReader, callers: Iterable[Caller]) -> Evidence:
     """Evidence for the files that define what the callers use; a name of their own file is that file's."""
+    used = list(_used(index, callers))
+    definers = index.few_definers({name for _caller, names in used for name in names}, MAX_DEFINERS)
     evidence = Evidence()
-    for caller in callers:
-        for name in _used(index, caller):
-            definers = index.few_definers(name, MAX_DEFINERS)
-            for file_id in definers if caller.file_id not in definers else ():
-                evidence.add(file_id, caller.share / len(definers), f"{caller.name} uses {name}")
+    for caller, names in used:
+        for name in names:
+            found = definers.get(name, [])
+            for file_id in found if caller.file_id not in found else ():
+                evidence.add(file_id, caller.share / len(found), f"{caller.name} uses {name}")
     return evidence
 
 
-def _used(index: IndexReader, caller: Caller) -> list[str]:
-    """The names on a caller's lines, by their first line in it."""
-    found = []
-    for name, lines in index.references_in(caller.file_id).items():
-        inside = [line for line in lines if caller.start_line <= line <= caller.end_line]
-        if inside and name != caller.name:
-            found.append((inside[0], name))
-    return [name for _line, name in sorted(found)[:MAX_NAMES]]
+def _used(index: IndexReader, callers: Iterable[Caller]) -> Iterator[tuple[Caller, list[str]]]:
+    """The names on each caller's lines, by their first line in it."""
+    for file_id, own in itertools.groupby(callers, lambda caller: caller.file_id):
+        table = index.references_in(file_id)
+        for caller in own:
+            names = table.used_between(caller.start_line, caller.end_line)
+            yield caller, [name for name in names if name != caller.name][:MAX_NAMES]

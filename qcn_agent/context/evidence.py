@@ -20,14 +20,18 @@ class Evidence:
 
     def strongest(self, file_id: int) -> float:
         """The largest piece's value, 0 without one."""
-        return max(self._pieces.get(file_id, {}).values(), default=0.0)
+        pieces = self._pieces.get(file_id)
+        return max(pieces.values()) if pieces else 0.0
 
     def total(self, file_id: int) -> float:
         """All pieces together, below 1: x / (1 + x)."""
-        total = sum(sorted(self._pieces.get(file_id, {}).values()))
+        pieces = self._pieces.get(file_id)
+        total = sum(sorted(pieces.values())) if pieces else 0.0
         return total / (1 + total)
 
     def reasons(self, file_id: int, limit: int = 3) -> list[str]:
         """The strongest pieces' reasons."""
-        pieces = self._pieces.get(file_id, {})
+        pieces = self._pieces.get(file_id)
+        if not pieces:
+            return []
         return [reason for reason, _value in sorted(pieces.items(), key=lambda item: (-item[1], item[0]))[:limit]]

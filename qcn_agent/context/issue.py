@@ -110,10 +110,8 @@ class _Reading:
             shape = 1.0 if is_code else self._weights.shaped if _is_shaped(part) else self._weights.plain
             if len(part) > 2:
                 self.names[part] = max(self.names.get(part, 0.0), weight * shape)
-            emphasis = self._weights.emphasis if _is_shaped(part) or token.endswith("()") else 1.0
             for word in self._splitter.words_of(part):
-                share = weight * (emphasis if word == part.lower() else 1.0)
-                self.words[word] = max(self.words.get(word, 0.0), share)
+                self.words[word] = max(self.words.get(word, 0.0), weight)
                 if section.kind in ("quoted", "error"):
                     self.quoted[word] = 1.0
 

@@ -13,7 +13,7 @@ from qcn_agent.index.rows import CorpusStats
 
 MAX_WORDS = 128
 MAX_WORDS_OF_A_FILE = 12
-MAX_POSTINGS = 30_000  # what a search for candidates may look at: rare words first
+MIN_POSTINGS, POSTINGS_A_FILE = 5_000, 1 / 3  # what a search for candidates may look at
 _ONLY_STRINGS = (0.0, 0.0, 0.5, 0.0, 1.0)
 
 
@@ -70,8 +70,11 @@ def _gains(query: IssueQuery, stats: CorpusStats) -> dict[str, float]:
 
 
 def _searched(query: IssueQuery, gains: Mapping[str, float], stats: CorpusStats) -> dict[str, float]:
-    """The words to search candidates by: those that say most, as long as they are in MAX_POSTINGS files together."""
-    left = MAX_POSTINGS
+    """The words to search candidates by: those that say most, as long as they don't occur in too many files together.
+
+    In a large workspace even rare words do.
+    """
+    left = max(MIN_POSTINGS, POSTINGS_A_FILE * stats.num_files)
     searched: dict[str, float] = {}
     for word in sorted(gains, key=lambda word: (-gains[word], word)):
         left -= stats.document_frequencies[word]

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from qcn_agent.context.evidence import Evidence
-from qcn_agent.index.imports import Import
+from qcn_agent.index.imports import Import, import_key
 from qcn_agent.index.pairs import nearness, stem_under_test
 from qcn_agent.index.relations import RelationReader
 from qcn_agent.index.resolve import ImportResolver, keys_of
@@ -23,22 +23,29 @@ class Known:
     """Files to look for neighbours among, found by parts of their path without asking the database."""
 
     def __init__(self, files: Iterable[IndexedFile]) -> None:
-        self._by_stem: dict[str, list[IndexedFile]] = defaultdict(list)
+        self._by_ending: dict[str, list[IndexedFile]] = defaultdict(list)  # the stem, with and without its folder
         self._by_folder: dict[str, list[IndexedFile]] = defaultdict(list)
+        self._keys: set[str] = set()
         for file in files:
-            self._by_stem[stem_of(file.path)].append(file)
-            self._by_folder[folder_of(file.path)].append(file)
-        self._keys = {key for found in self._by_stem.values() for file in found for key in keys_of(file.path)}
+            stem, folder = stem_of(file.path), folder_of(file.path)
+            self._by_ending[stem].append(file)
+            self._by_ending[f"{folder.rpartition('/')[2]}/{stem}"].append(file)
+            self._by_folder[folder].append(file)
+            self._keys.update(keys_of(file.path))
 
-    def may_hold(self, found: Import) -> bool:
-        """Whether a file is called what the import asks for: spares the search in most cases."""
-        return not self._keys.isdisjoint(found.keys)
+    def narrowed(self, found: Import) -> Import | None:
+        """The import with those of its names that a file goes by; None where no file can be meant, as in most cases."""
+        names = self._keys.intersection(found.names)
+        if not names and import_key(found.module) not in self._keys:
+            return None
+        return Import(found.module, tuple(sorted(names)), found.line)
 
     def ending(self, ending: str) -> Sequence[IndexedFile]:
         """As IndexReader.files_ending, in no order."""
         folder, _, stem = ending.rpartition("/")
-        found = self._by_stem.get(stem, [])
-        return [file for file in found if f"/{folder_of(file.path)}".endswith(f"/{folder}")] if folder else found
+        outer, _, inner = folder.rpartition("/")
+        found = self._by_ending.get(f"{inner}/{stem}" if folder else stem, [])
+        return [file for file in found if f"/{folder_of(file.path)}".endswith(f"/{folder}")] if outer else found
 
     def in_folder(self, folder: str) -> Sequence[IndexedFile]:
         """As IndexReader.files_in, in no order."""
@@ -76,7 +83,7 @@ def _edges(
         if stem_under_test(source.path) is None:
             yield source.file_id, _TESTED * nearness(source.path, file.path), "is tested by"
     resolver = ImportResolver(places.ending, places.in_folder)
-    likely = [one for one in imports if places.may_hold(one)]
+    likely = [narrowed for one in imports if (narrowed := places.narrowed(one))]
     imported = {other.file_id for one in likely for other in resolver.resolve(file, one)}
     for other_id in imported:
         yield other_id, _IMPORTED / math.sqrt(1 + len(imported)), _IMPORTS

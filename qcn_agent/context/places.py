@@ -40,10 +40,10 @@ def find_places(index: RelationReader, query: IssueQuery) -> Places:
             places.paths.add(file.file_id, value, f"the text names {path}")
     for module in dict.fromkeys((*query.imports, *query.modules)):
         _add_module(index, module, places)
-    for name, weight in query.names.items():
-        defining = index.few_definers(name, MAX_DEFINING_FILES)
+    for name, defining in index.few_definers(query.names.keys(), MAX_DEFINING_FILES).items():
+        value = query.names[name] / (1 + math.log2(len(defining)))
         for file_id in defining:
-            places.definitions.add(file_id, weight / (1 + math.log2(len(defining))), f"defines {name}")
+            places.definitions.add(file_id, value, f"defines {name}")
     return places
 
 

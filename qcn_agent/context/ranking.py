@@ -12,6 +12,7 @@ from qcn_agent.context.places import Places, find_places
 from qcn_agent.context.rerank import NUM_RERANKED, Reranker, Skeleton, reordered
 from qcn_agent.context.symbols import SymbolScorer
 from qcn_agent.context.weights import DEFAULT, Weights
+from qcn_agent.index.definitions import DefinitionTable
 from qcn_agent.index.index import Index
 from qcn_agent.index.pairs import is_test
 from qcn_agent.index.rows import IndexedFile
@@ -152,12 +153,12 @@ class _Ranker:
 
     def _symbols(self, file_ids: Sequence[int]) -> dict[int, list[RankedSymbol]]:
         scorer = SymbolScorer(self._index.workspace, self._query, self._lexical.gains)
-        definitions, found = self._index.definitions_by_id(file_ids), {}
+        tables, found = self._index.definition_tables(file_ids), dict[int, list[RankedSymbol]]()
         for file_id in file_ids:
-            file = self._files[file_id]
+            file, table = self._files[file_id], tables[file_id]
             lines, words = self._places.lines.get(file_id, ()), self._lexical.best_words(file_id)
-            scored = scorer.scored(file, definitions.get(file_id, ()), lines, words)
-            found[file_id] = [_symbol(file, score, definition, self._query) for score, definition in scored]
+            scored = scorer.scored(file, table, lines, words)
+            found[file_id] = list(_symbols(file, table, scored, self._query))
         return found
 
     def _hop(self, scores: dict[int, float], symbols: Mapping[int, Sequence[RankedSymbol]]) -> dict[int, list[str]]:
@@ -199,19 +200,16 @@ class _Ranker:
         return (*pointed, *([f"words: {', '.join(words)}"] if words else []), *near)
 
 
-def _symbol(file: IndexedFile, score: float, definition: Definition, query: IssueQuery) -> RankedSymbol:
-    reasons = ("the text names it",) if query.names.get(definition.name, 0) >= 0.5 else ()
-    return RankedSymbol(
-        file.file_id,
-        file.path,
-        definition.name,
-        definition.qualified,
-        definition.kind,
-        definition.start_line,
-        definition.end_line,
-        score,
-        reasons,
-    )
+def _symbols(
+    file: IndexedFile, table: DefinitionTable, scored: Sequence[tuple[float, int]], query: IssueQuery
+) -> Iterator[RankedSymbol]:
+    places = [place for _score, place in scored]
+    starts, ends = table.start_lines[places].tolist(), table.end_lines[places].tolist()
+    for (score, place), start_line, end_line in zip(scored, starts, ends, strict=True):
+        name, kind = table.names[place], table.kinds[place]
+        reasons = ("the text names it",) if query.names.get(name, 0) >= 0.5 else ()
+        qualified = table.qualified(place)
+        yield RankedSymbol(file.file_id, file.path, name, qualified, kind, start_line, end_line, score, reasons)
 
 
 def _reranked(index: Index, issue: str, ranked: Sequence[RankedFile], reranker: Reranker) -> list[RankedFile]:

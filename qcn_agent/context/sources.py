@@ -2,11 +2,12 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from qcn_agent.context.chunks import Chunk, chunks_of
+from qcn_agent.context.committed import IsChanged
 from qcn_agent.context.pack import Tier
 from qcn_agent.context.ranking import RankedFile, RankedSymbol, Ranking
 from qcn_agent.context.signatures import signature_order
@@ -20,8 +21,6 @@ BYTES_A_TOKEN = 24  # so many bytes of ranked files are looked at for each token
 UNRANKED_BYTES = 6  # the same where what is ranked is less than that
 _RANK_FALL = 1.5  # the right file is at rank r with a probability of about 0.36 / r ** 1.5 (research/agents.md 6.2)
 _SYMBOL_SHARE = 0.5  # what the ranked symbols of a file say, against its size
-
-IsChanged = Callable[[str, bytes], bool]
 
 
 @dataclass(frozen=True)

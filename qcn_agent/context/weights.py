@@ -8,19 +8,17 @@ class IssueWeights:
     """Of the words of a text, by the kind of stretch they stand in.
 
     `shaped` and `plain`: of a name in prose that looks like an identifier, and of one that may be a mere word.
-    `emphasis` multiplies the whole identifier, beside its parts, where it looks like one.
     """
 
     title: float = 1.5
     prose: float = 1.0
     code: float = 0.5
-    marked: float = 0.75
+    marked: float = 1.0
     quoted: float = 1.2
     error: float = 1.2
     trace: float = 0.7
     shaped: float = 0.8
     plain: float = 0.15
-    emphasis: float = 0.75
 
     def of(self, kind: str) -> float:
         """The weight of a stretch of this kind."""

@@ -43,7 +43,7 @@ class Folder:
         self.latest: Snapshot | None = None  # where somebody was last
         self.is_refreshing = False
 
-    def set_model(self, hosted: Loaded, config: Config) -> Completer:
+    def set_model(self, hosted: Loaded, config: Config, is_busy: Callable[[], bool]) -> Completer:
         """Complete with this model from now on. Raises QcnError when it can't fill in the middle."""
         completer = Completer(
             hosted.completion,
@@ -54,6 +54,7 @@ class Folder:
             experts_in_ram=config.model.n_cpu_moe > 0,
             on_gpu=hosted.is_on_gpu,
             is_ignored=self.ignored,
+            is_busy=is_busy,
             ring=self.ring,
         )
         self.hosted, self.completer = hosted, completer
@@ -61,16 +62,26 @@ class Folder:
 
 
 class Completions:
-    """Used on the event loop's thread. Folders are absolute; paths of files are relative to theirs."""
+    """Used on the event loop's thread. Folders are absolute; paths of files are relative to theirs.
+
+    `is_busy` says whether the agent works, in whatever folder.
+    """
 
     def __init__(
-        self, host: Host, contexts: Contexts, config: Config, clock: Callable[[], float] = time.monotonic
+        self,
+        host: Host,
+        contexts: Contexts,
+        config: Config,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.tally = Tally(paths.state_dir() / "completions.db")
         self._host = host
         self._contexts = contexts
         self._config = config
         self._clock = clock
+        self._is_busy = is_busy
         self._folders: dict[Path, Folder] = {}
         self._projects: set[Path] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,7 +157,7 @@ class Completions:
         if folder.completer is not None and folder.hosted is hosted:
             return folder.completer
         try:
-            return folder.set_model(hosted, self._config)
+            return folder.set_model(hosted, self._config, self._is_busy)
         except QcnError as error:
             if self._clock() >= self._no_load_before:
                 logger.warning("no completions: %s", error)

@@ -60,7 +60,7 @@ class Services:
             config.model, config.scheduler, completion=config.completion, isolation=isolation, trace=trace
         )
         self.contexts = Contexts()
-        self.completions = Completions(self.host, self.contexts, config)
+        self.completions = Completions(self.host, self.contexts, config, is_busy=lambda: bool(self._workspaces))
         self.stopping = asyncio.Event()
         self._clock = clock
         self._started = clock()

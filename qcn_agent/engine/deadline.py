@@ -16,6 +16,8 @@ _STEPS = 15  # of the decode loop; their median, too
 _WEIGHT = 0.1  # of the newest decode call
 _SMALLEST_CHUNK = 16
 _KNEE_COST = 1.5  # times the least time per token
+_MOST_COST = 3.0  # the same, where that keeps somebody from waiting longer than the target
+_MAX_DRIFT = 2.0  # of all sizes, by what one call says
 _PROBE_EVERY = 8  # refusals; an estimate that refuses everything would never be corrected
 
 
@@ -47,13 +49,26 @@ class CallTimes:
         """Record a call of several tokens."""
         self._has_switched = True
         samples = self._samples.setdefault((num_tokens - 1).bit_length(), deque(maxlen=_SAMPLES))
+        before = _point(samples)
         samples.append((num_tokens, seconds))
-        self._points = sorted(
-            (median(size for size, _ in group), median(took for _, took in group)) for group in self._samples.values()
-        )
+        self._drift(samples, before)
+        self._points = sorted(_point(group) for group in self._samples.values())
         self._sizes = [(size, self.call_s(size) or 0.0) for size in _chunk_sizes(self.n_batch)]
         least = min(took / size for size, took in self._sizes)
         self._knee = min(size for size, took in self._sizes if took <= _KNEE_COST * least * size)
+
+    def _drift(self, measured: deque[tuple[int, float]], before: tuple[float, float]) -> None:
+        """A path that grows and a processor that heats up slow down calls of every size, not only those made now.
+
+        Sizes that were last measured under better conditions would else look cheaper than they are.
+        """
+        now = _point(measured)
+        if before[0] != now[0] or before[1] <= 0:
+            return
+        factor = min(max(now[1] / before[1], 1 / _MAX_DRIFT), _MAX_DRIFT)
+        for bucket, group in self._samples.items():
+            if group is not measured:
+                self._samples[bucket] = deque([(size, took * factor) for size, took in group], _SAMPLES)
 
     def add_decode(self, seconds: float) -> None:
         """Record a step of the decode loop."""
@@ -91,8 +106,20 @@ class CallTimes:
         return full * call_s + ((self.call_s(rest) or 0.0) if rest else 0.0)
 
     def chunk(self, target_s: float) -> int:
-        """The largest chunk that takes at most `target_s`, but none below the knee; n_batch before the first call."""
-        return max((size for size, took in self._sizes if size >= self._knee and took <= target_s), default=self._knee)
+        """The largest chunk that takes at most `target_s`; n_batch before the first call.
+
+        None that costs over three times the least time per token: the knee then, however long it takes.
+        """
+        dearest = _MOST_COST * min((took / size for size, took in self._sizes), default=0.0)
+        fitting = (size for size, took in self._sizes if took <= target_s and took <= dearest * size)
+        return max(fitting, default=self._knee)
+
+
+def _point(samples: deque[tuple[int, float]]) -> tuple[float, float]:
+    """The medians of (tokens, seconds); zeros without samples."""
+    if not samples:
+        return 0.0, 0.0
+    return median(size for size, _ in samples), median(took for _, took in samples)
 
 
 def _chunk_sizes(n_batch: int) -> list[int]:

@@ -63,8 +63,8 @@ def read_file(path: Path) -> tuple[FileStamp, bytes | None] | None:
         if status.st_size > MAX_BYTES:
             return FileStamp.of(status), None
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            return FileStamp.of(os.fstat(descriptor)), file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            return FileStamp.of(os.fstat(descriptor)), file.readall()
     except OSError as error:
         return None if error.errno in _GONE else (FileStamp.of(status), None)
 

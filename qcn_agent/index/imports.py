@@ -1,8 +1,12 @@
 """What an import statement names, read from its text: one small reader a language family."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from qcn_agent.index import columns
 
 MAX_NAMES = 64
 
@@ -35,6 +39,24 @@ def import_key(module: str) -> str:
     if not stem.strip("."):
         return extension
     return stem.rpartition("/")[2] if extension in _EXTENSIONS else extension
+
+
+def pack_imports(imports: Sequence[Import]) -> bytes:
+    """Imports as a blob; b"" for none."""
+    numbers = [
+        np.array([one.line for one in imports], np.uint32),
+        np.array([len(one.names) for one in imports], np.uint32),
+    ]
+    return columns.pack(numbers, [*(one.module for one in imports), *(name for one in imports for name in one.names)])
+
+
+def unpack_imports(blob: bytes) -> tuple[Import, ...]:
+    """What went into `pack_imports`."""
+    (lines, sizes), texts = columns.unpack(blob, 2)
+    modules, names = texts[: len(lines)], texts[len(lines) :]
+    ends = np.cumsum(sizes).tolist()
+    spans = zip(modules, [0, *ends], ends, lines.tolist(), strict=False)
+    return tuple(Import(module, tuple(names[start:end]), line) for module, start, end, line in spans)
 
 
 _QUOTED = re.compile(r"""["'`<]([^"'`<>\n]+)["'`>]""")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qcn_agent import paths
 from qcn_agent.index.builder import BuildResult
+from qcn_agent.index.files import list_files
 from qcn_agent.index.keeper import IndexKeeper, Progress
 from qcn_agent.index.relations import RelationReader
 from qcn_agent.index.search import SearchResult, search_files
@@ -66,6 +67,11 @@ class Index(RelationReader):
     def update(self, changed: list[str], timeout_s: float | None = None) -> BuildResult:
         """Look at some paths, relative to the workspace, without waiting for the watcher. Raises IndexingError."""
         return self._keeper.ask({"do": "update", "paths": changed}, None, timeout_s)
+
+    def num_stale(self) -> int:
+        """How many files are new, changed or gone since they were indexed. Every file is looked at, none is read."""
+        found, known = list_files(self.workspace), self.stamps()
+        return sum(known.get(path) != stamp for path, stamp in found.items()) + len(known.keys() - found.keys())
 
     def close(self) -> None:
         """End the process and the connection; what is stored stays."""

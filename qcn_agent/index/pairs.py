@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from functools import lru_cache
 
 _MARKED = re.compile(
     r"^(?:test_+(?P<a>.+)|(?P<b>.+?)_+(?:unit_?)?tests?|(?P<c>.+?)(?:Tests?|TestCase|IT|Spec)|(?P<d>.+?)_spec)$"
@@ -10,6 +11,7 @@ _TEST_FOLDERS = frozenset({"test", "tests", "testing", "__tests__", "spec", "spe
 _TEST_SUFFIXES = (".test", ".spec", "_test", "-test")
 
 
+@lru_cache(maxsize=1 << 16)
 def is_test(path: str) -> bool:
     """Whether a path looks like a test's."""
     return stem_under_test(path) is not None or bool(_TEST_FOLDERS & set(path.lower().split("/")[:-1]))

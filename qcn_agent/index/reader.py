@@ -1,6 +1,5 @@
 """The readers' side of the database: all queries, each from one snapshot, each deterministic."""
 
-import heapq
 import logging
 import os
 import sqlite3
@@ -11,23 +10,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qcn_agent.index import counts as count_blobs
 from qcn_agent.index import schema
-from qcn_agent.index.imports import Import
-from qcn_agent.index.record import Depth, unpacked, unpacked_definitions, unpacked_imports
+from qcn_agent.index.definitions import DefinitionTable, unpack_definitions
+from qcn_agent.index.files import FileStamp
+from qcn_agent.index.imports import Import, unpack_imports
+from qcn_agent.index.kept import Kept
+from qcn_agent.index.postings import Postings
+from qcn_agent.index.record import Depth
+from qcn_agent.index.references import ReferenceTable, unpack_references
 from qcn_agent.index.rows import CorpusStats, FieldCounts, FoundDefinition, FoundReferences, IndexedFile
 from qcn_agent.index.tags import Definition
 from qcn_agent.index.words import FIELDS
 
 logger = logging.getLogger(__name__)
 
+FileIds = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
 _FILE_COLUMNS = "files.file_id, path, language, size, depth, content_hash"
 FIELD_WEIGHTS = (4.0, 3.0, 1.5, 1.0, 1.2)
 _MATCHES = f"SELECT rowid, bm25(words, {', '.join(map(str, FIELD_WEIGHTS))}) FROM words WHERE words MATCH ?"
+_DEPTHS = tuple(Depth)
 _COMMON_SHARE = 0.25
 _MIN_COMMON = 1000
+_KEPT_POSTINGS, _KEPT_COUNTS, _KEPT_DEFINITIONS = 1 << 20, 1 << 23, 1 << 16  # of 16, 5 and about 400 bytes
 _BATCH = 500  # values in one statement
+_ASKED = "(?*)"  # stands for as many question marks as there are values
+_FEW_DEFINERS = f"""
+SELECT text, file_id FROM terms JOIN named INDEXED BY definers USING (term_id)
+WHERE num_definitions > 0 AND text IN {_ASKED} AND (
+    SELECT count(*) FROM (
+        SELECT 1 FROM named AS own INDEXED BY definers
+        WHERE own.term_id = terms.term_id AND own.num_definitions > 0 LIMIT {{most}} + 1
+    )
+) <= {{most}}
+"""
 
 
 class IndexReader:
@@ -41,6 +61,10 @@ class IndexReader:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._num_opened = 0
+        self._postings: Kept[str, Postings] = Kept(_KEPT_POSTINGS)
+        self._tables: Kept[int, DefinitionTable] = Kept(_KEPT_DEFINITIONS)
+        self._counts: Kept[int, tuple[count_blobs.Keys, count_blobs.Counts]] = Kept(_KEPT_COUNTS)
 
     def close(self) -> None:
         """End the connection; a later query opens a new one."""
@@ -83,6 +107,7 @@ class IndexReader:
             self._disconnect()
             connection = _connected(self._database) if identity else None
             self._connection, self._identity = connection or _empty(), identity if connection else None
+            self._num_opened += 1
         return self._connection
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
@@ -96,12 +121,12 @@ class IndexReader:
                 return []
 
     def _rows_of(self, sql: str, values: Collection[object]) -> list[Any]:
-        """Rows of a statement whose last condition is `IN`, which gets the values, many at once."""
+        """Rows of a statement with one _ASKED, which gets the values, many at once."""
         listed, rows = list(values), []
         with self._reading():
             for start in range(0, len(listed), _BATCH):
                 part = listed[start : start + _BATCH]
-                rows += self._rows(f"{sql} ({', '.join('?' * len(part))})", *part)
+                rows += self._rows(sql.replace(_ASKED, f"({', '.join('?' * len(part))})"), *part)
         return rows
 
     # Files
@@ -122,8 +147,13 @@ class IndexReader:
 
     def files_by_id(self, file_ids: Collection[int]) -> dict[int, IndexedFile]:
         """Those of the files that exist."""
-        rows = self._rows_of(f"SELECT {_FILE_COLUMNS} FROM files WHERE file_id IN", file_ids)
+        rows = self._rows_of(f"SELECT {_FILE_COLUMNS} FROM files WHERE file_id IN {_ASKED}", file_ids)
         return {row[0]: _file(row) for row in rows}
+
+    def stamps(self) -> dict[str, FileStamp]:
+        """What told each file from others when it was read, by path."""
+        rows = self._rows("SELECT path, size, mtime_ns, inode FROM files")
+        return {os.fsdecode(path): FileStamp(*stamp) for path, *stamp in rows}
 
     def file_at(self, path: str) -> IndexedFile | None:
         """The file at a path relative to the workspace."""
@@ -137,7 +167,7 @@ class IndexReader:
 
     def files_with_stems(self, stems: Collection[str], limit: int) -> list[IndexedFile]:
         """As files_with_stem for several stems, the first `limit` by path."""
-        sql = f"SELECT {_FILE_COLUMNS} FROM files WHERE stem IN"
+        sql = f"SELECT {_FILE_COLUMNS} FROM files WHERE stem IN {_ASKED}"
         rows = self._rows_of(sql, {os.fsencode(stem) for stem in stems})
         return [_file(row) for row in sorted(rows, key=lambda row: row[1])[:limit]]
 
@@ -166,29 +196,38 @@ class IndexReader:
         as long as rarer ones find enough.
         """
         with self._reading():
-            frequencies = self.corpus_stats(list(words_by_weight)).document_frequencies
-            common = max(_MIN_COMMON, int(self._num_files() * _COMMON_SHARE))
-            order = sorted((count, word) for word, count in frequencies.items() if count)
-            scores: dict[int, float] = {}
+            self._postings.keep_to(self._state())
+            stats = self.corpus_stats(list(words_by_weight))
+            common = max(_MIN_COMMON, int(stats.num_files * _COMMON_SHARE))
+            order = sorted((count, word) for word, count in stats.document_frequencies.items() if count)
+            size = 1 + (self._rows("SELECT max(file_id) FROM files")[0][0] or 0) if order else 0
+            scores, is_found = np.zeros(size), np.zeros(size, bool)
             for count, word in order:
-                if count > common and len(scores) >= limit:
+                if count > common and np.count_nonzero(is_found) >= limit:
                     break
-                for file_id, score in self._matches(word):
-                    scores[file_id] = scores.get(file_id, 0.0) - score * words_by_weight[word]
-            return self._best(scores, limit)
+                found = self._matches(word)
+                scores[found.file_ids] -= found.scores * words_by_weight[word]
+                is_found[found.file_ids] = True
+            return self._best(np.flatnonzero(is_found), scores, limit)
 
-    def _matches(self, word: str) -> list[tuple[int, float]]:
-        """(file_id, FTS5's bm25, which is negative) of the files that hold a word."""
-        return self._rows(_MATCHES, '"' + word.replace('"', '""') + '"')
+    def _matches(self, word: str) -> Postings:
+        """The files that hold a word, with FTS5's bm25, which is negative."""
+        postings = self._postings.get(word)
+        if postings is None:
+            postings = Postings.of(self._rows(_MATCHES, '"' + word.replace('"', '""') + '"'))
+            self._postings.put(word, postings, len(postings.file_ids))
+        return postings
 
-    def _best(self, scores: Mapping[int, float], limit: int) -> list[tuple[int, float]]:
+    def _best(self, file_ids: FileIds, scores: Scores, limit: int) -> list[tuple[int, float]]:
         """File ids differ from build to build, so it is the path that decides between equals."""
-        if limit <= 0 or not scores:
+        if limit <= 0 or not len(file_ids):
             return []
-        lowest = heapq.nlargest(limit, scores.values())[-1]
-        kept = [(file_id, score) for file_id, score in scores.items() if score >= lowest]
-        sql = "SELECT file_id, path FROM files WHERE file_id IN"
-        paths = dict(self._rows_of(sql, [file_id for file_id, _score in kept]))
+        own = scores[file_ids]
+        if len(own) > limit:
+            file_ids = file_ids[own >= np.partition(own, -limit)[-limit]]
+        sql = f"SELECT file_id, path FROM files WHERE file_id IN {_ASKED}"
+        paths = dict(self._rows_of(sql, file_ids.tolist()))
+        kept = zip(file_ids.tolist(), scores[file_ids].tolist(), strict=True)
         return sorted(kept, key=lambda item: (-item[1], paths.get(item[0], b"")))[:limit]
 
     def field_counts(self, file_ids: Sequence[int], words: Sequence[str]) -> FieldCounts:
@@ -196,9 +235,21 @@ class IndexReader:
         with self._reading():
             terms = self._terms(words)
             term_ids = np.array([terms.get(word, (-1, 0))[0] for word in words], np.int64)
-            blobs = dict(self._rows_of("SELECT file_id, counts FROM contents WHERE file_id IN", file_ids))
-        table = count_blobs.CountTable([blobs.get(file_id, b"") for file_id in file_ids])
+            table = count_blobs.CountTable(self._counts_of(file_ids))
         return FieldCounts(table.counts_of(term_ids), table.lengths())
+
+    def _counts_of(self, file_ids: Sequence[int]) -> list[tuple[count_blobs.Keys, count_blobs.Counts]]:
+        self._counts.keep_to(self._state())
+        found = {file_id: known for file_id in file_ids if (known := self._counts.get(file_id)) is not None}
+        sql = f"SELECT file_id, counts FROM contents WHERE file_id IN {_ASKED}"
+        for file_id, blob in self._rows_of(sql, [file_id for file_id in file_ids if file_id not in found]):
+            found[file_id] = decoded = count_blobs.decode(blob)
+            self._counts.put(file_id, decoded, len(decoded[0]))
+        return [found.get(file_id, count_blobs.NOTHING) for file_id in file_ids]
+
+    def _state(self) -> object:
+        """What changes whenever the index does."""
+        return self._num_opened, self.generation()
 
     def corpus_stats(self, words: Sequence[str] = ()) -> CorpusStats:
         """Of all files; document frequencies of the words asked for, 0 for one that never occurs."""
@@ -209,12 +260,9 @@ class IndexReader:
         averages = tuple(int(meta.get(f"length_{field}", 0)) / max(1, num_files) for field in FIELDS)
         return CorpusStats(num_files, averages, {word: terms.get(word, (-1, 0))[1] for word in words})
 
-    def _num_files(self) -> int:
-        return self.corpus_stats().num_files
-
     def _terms(self, texts: Sequence[str]) -> dict[str, tuple[int, int]]:
         """(term_id, number of files) of those texts that are known."""
-        rows = self._rows_of("SELECT text, term_id, num_files FROM terms WHERE text IN", texts)
+        rows = self._rows_of(f"SELECT text, term_id, num_files FROM terms WHERE text IN {_ASKED}", texts)
         return {text: (term_id, num_files) for text, term_id, num_files in rows}
 
     # Names
@@ -222,34 +270,42 @@ class IndexReader:
     def definitions_of(self, file_id: int) -> tuple[Definition, ...]:
         """What a file defines, in the order of the text."""
         rows = self._rows("SELECT definitions FROM contents WHERE file_id = ?", file_id)
-        return unpacked_definitions(rows[0][0]) if rows else ()
+        return unpack_definitions(rows[0][0]).all() if rows else ()
 
-    def definitions_by_id(self, file_ids: Collection[int]) -> dict[int, tuple[Definition, ...]]:
-        """definitions_of several files."""
-        rows = self._rows_of("SELECT file_id, definitions FROM contents WHERE file_id IN", file_ids)
-        return {file_id: unpacked_definitions(blob) for file_id, blob in rows}
+    def definition_tables(self, file_ids: Collection[int]) -> dict[int, DefinitionTable]:
+        """definitions_of several files as columns; what is not there (any more) is left out."""
+        with self._reading():
+            self._tables.keep_to(self._state())
+            found = {file_id: known for file_id in file_ids if (known := self._tables.get(file_id)) is not None}
+            sql = f"SELECT file_id, definitions FROM contents WHERE file_id IN {_ASKED}"
+            for file_id, blob in self._rows_of(sql, [file_id for file_id in file_ids if file_id not in found]):
+                found[file_id] = table = unpack_definitions(blob)
+                self._tables.put(file_id, table, 1 + len(table))
+        return found
 
     def imports_in(self, file_id: int) -> tuple[Import, ...]:
         """What a file imports, as it is written."""
         rows = self._rows("SELECT imports FROM contents WHERE file_id = ?", file_id)
-        return unpacked_imports(rows[0][0]) if rows else ()
+        return unpack_imports(rows[0][0]) if rows else ()
 
     def definitions_named(self, name: str, limit: int = 100) -> list[FoundDefinition]:
         """Where a name is defined: by path, then position; from at most `limit` files."""
-        found: list[FoundDefinition] = []
-        for file_id, path, _count in self._named(name, "num_definitions", limit):
-            own = (definition for definition in self.definitions_of(file_id) if definition.name == name)
-            found.extend(FoundDefinition(file_id, path, definition) for definition in own)
-        return found
+        with self._reading():
+            files = self._named(name, "num_definitions", limit)
+            tables = self.definition_tables([file_id for file_id, _path, _count in files])
+        return [
+            FoundDefinition(file_id, path, definition)
+            for file_id, path, _count in files
+            for definition in tables[file_id].named(name)
+        ]
 
     def references_to(self, name: str, limit: int = 100) -> list[FoundReferences]:
         """Which files call, access or inherit from a name; those that do it most first, then by path."""
-        found: list[FoundReferences] = []
-        for file_id, path, count in self._named(name, "num_references", limit):
-            blob = self._rows("SELECT refs FROM contents WHERE file_id = ?", file_id)[0][0]
-            lines = unpacked(blob)[name][1:]
-            found.append(FoundReferences(file_id, path, count, tuple(lines)))
-        return found
+        files = self._named(name, "num_references", limit)
+        return [
+            FoundReferences(file_id, path, count, self.references_in(file_id).lines_of(name))
+            for file_id, path, count in files
+        ]
 
     def reference_counts(self, name: str) -> list[tuple[int, int]]:
         """(file_id, count) of every file that refers to a name; cheap, without lines."""
@@ -259,19 +315,17 @@ class IndexReader:
         """(file_id, count) of the files that define a name, at most `limit`; cheap, without positions."""
         return [(file_id, count) for file_id, _path, count in self._named(name, "num_definitions", limit)]
 
-    def few_definers(self, name: str, limit: int) -> list[int]:
-        """The files that define a name, in no order; none where more than `limit` do."""
-        sql = (
-            "SELECT file_id FROM named WHERE term_id = (SELECT term_id FROM terms WHERE text = ?) "
-            "AND num_definitions > 0 LIMIT ?"
-        )
-        found = [file_id for (file_id,) in self._rows(sql, name, limit + 1)]
-        return found if len(found) <= limit else []
+    def few_definers(self, names: Collection[str], limit: int) -> dict[str, list[int]]:
+        """The files that define each name, ascending; without names that none or more than `limit` define."""
+        found: dict[str, list[int]] = {}
+        for name, file_id in sorted(self._rows_of(_FEW_DEFINERS.format(most=int(limit)), names)):
+            found.setdefault(name, []).append(file_id)
+        return found
 
-    def references_in(self, file_id: int) -> dict[str, tuple[int, ...]]:
+    def references_in(self, file_id: int) -> ReferenceTable:
         """The names that a file calls, accesses or inherits from, each with its (first) lines."""
         rows = self._rows("SELECT refs FROM contents WHERE file_id = ?", file_id)
-        return {name: tuple(lines) for name, (_count, *lines) in dict(unpacked(rows[0][0]) if rows else {}).items()}
+        return unpack_references(rows[0][0] if rows else b"")
 
     def importing_key(self, key: str, limit: int = 2000) -> list[int]:
         """Files with an import whose key (record.import_key) or imported name is `key`."""
@@ -295,7 +349,7 @@ class IndexReader:
 
 def _file(row: tuple[int, bytes, str, int, int, bytes]) -> IndexedFile:
     file_id, path, language, size, depth, content_hash = row
-    return IndexedFile(file_id, os.fsdecode(path), language, size, Depth(depth), content_hash)
+    return IndexedFile(file_id, os.fsdecode(path), language, size, _DEPTHS[depth], content_hash)
 
 
 def _connected(database: Path) -> sqlite3.Connection | None:

@@ -5,7 +5,8 @@ Asked of the database, not of a graph: an edge is never stale, because it is fou
 
 import posixpath
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from qcn_agent.index.imports import Import
 from qcn_agent.index.rows import IndexedFile
@@ -66,7 +67,7 @@ class ImportResolver:
         for ending in (suffix, *(f"{suffix}/{stem}" for stem in _PACKAGE_STEMS.get(importer.language, ()))):
             fitting = [file for file in self._ending(ending) if _fits(file, importer, ending, is_rooted)]
             if fitting:
-                return [min(fitting, key=order)]
+                return fitting if len(fitting) == 1 else [min(fitting, key=order)]
         return []
 
 
@@ -127,10 +128,15 @@ def _file_paths(folder: str, language: str, module: str) -> list[str]:
 def _fits(file: IndexedFile, importer: IndexedFile, ending: str, is_rooted: bool) -> bool:
     if not _same_family(file.language, importer.language):
         return False
-    bare = (
-        file.path[: len(file.path) - len(posixpath.basename(file.path))] + posixpath.basename(file.path).split(".")[0]
-    )
+    bare = _bare(file.path)
     return bare == ending or (not is_rooted and bare.endswith("/" + ending))
+
+
+@lru_cache(maxsize=1 << 16)
+def _bare(path: str) -> str:
+    """The path up to the first dot of the file's name."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.partition(".")[0]
 
 
 def _same_family(one: str, other: str) -> bool:
@@ -147,12 +153,11 @@ def _common(one: str, other: str) -> int:
     return count
 
 
-def keys_of(path: str) -> Iterable[str]:
+@lru_cache(maxsize=1 << 16)
+def keys_of(path: str) -> tuple[str, ...]:
     """The import keys under which a file may be imported: its stem, or its folder's name for a package's main file."""
-    folder, name = posixpath.split(path)
-    stem = name.split(".")[0]
-    yield stem
-    if stem in _ALL_PACKAGE_STEMS or name.endswith(".go"):
-        yield posixpath.basename(folder)
-    if name.endswith(".rs"):
-        yield posixpath.basename(folder)
+    folder, _, name = path.rpartition("/")
+    stem = name.partition(".")[0]
+    if stem in _ALL_PACKAGE_STEMS or name.endswith((".go", ".rs")):
+        return stem, posixpath.basename(folder)
+    return (stem,)

@@ -1,18 +1,19 @@
 """Code that looks like what is being written, for completion: fast, by words."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from qcn_agent.index.files import read_file
 from qcn_agent.index.reader import IndexReader
-from qcn_agent.index.words import identifiers_of, words_of_text
+from qcn_agent.index.words import names_in, words_of_text
 
 WINDOW_LINES = 20
 _MAX_FILES = 4
 _MAX_FILE_BYTES = 100_000
-_MAX_WORDS = 24
+_MAX_WORDS, _MAX_POSTINGS = 24, 2000
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,8 @@ def similar_code(
     """The best windows of WINDOW_LINES of files in `language`, one a file, best first; never of the file `exclude`."""
     words = words_of_text(text)
     frequencies = reader.corpus_stats(words).document_frequencies
-    rare = sorted((word for word in words if frequencies[word]), key=lambda word: (frequencies[word], word))[
-        :_MAX_WORDS
-    ]
-    wanted = frozenset(identifiers_of(text))
+    rare = _rarest(frequencies)
+    wanted = names_in(text)
     found: list[Similar] = []
     for file_id, _score in reader.candidates(dict.fromkeys(rare, 1.0), 8 * _MAX_FILES):
         file = reader.file(file_id)
@@ -45,6 +44,14 @@ def similar_code(
             if len(found) >= _MAX_FILES:
                 break
     return sorted(found, key=lambda one: (-one.score, one.path))[:limit]
+
+
+def _rarest(frequencies: Mapping[str, int]) -> list[str]:
+    """The words in the fewest files, as long as these are not too many together."""
+    order = sorted((count, word) for word, count in frequencies.items() if count)[:_MAX_WORDS]
+    sums = accumulate(count for count, _word in order)
+    count = max(1, sum(total <= _MAX_POSTINGS for total in sums))
+    return [word for _count, word in order[:count]]
 
 
 def _best_window(workspace: Path, path: str, wanted: frozenset[str]) -> Similar | None:
@@ -61,7 +68,7 @@ def _best_window(workspace: Path, path: str, wanted: frozenset[str]) -> Similar 
 def _windows(lines: Sequence[str]) -> Iterator[tuple[int, frozenset[str]]]:
     """(first line from 0, identifiers) of windows that overlap by half."""
     half = WINDOW_LINES // 2
-    halves = [frozenset(identifiers_of("\n".join(lines[at : at + half]))) for at in range(0, len(lines), half)]
+    halves = [names_in("\n".join(lines[at : at + half])) for at in range(0, len(lines), half)]
     for number, names in enumerate(halves):
         yield number * half, names | (halves[number + 1] if number + 1 < len(halves) else frozenset())
 

@@ -11,9 +11,12 @@ import numpy as np
 
 from qcn_agent.index import counts as count_blobs
 from qcn_agent.index import schema
+from qcn_agent.index.definitions import unpack_definitions
 from qcn_agent.index.files import FileStamp
+from qcn_agent.index.imports import unpack_imports
 from qcn_agent.index.languages import language_of
-from qcn_agent.index.record import PATH_FIELD, FileRecord, field_texts, unpacked, unpacked_definitions, unpacked_imports
+from qcn_agent.index.record import PATH_FIELD, FileRecord, field_texts
+from qcn_agent.index.references import unpack_references
 from qcn_agent.index.terms import TermTable
 from qcn_agent.index.words import FIELDS, WordSplitter, path_words
 
@@ -182,8 +185,8 @@ class Store:
         self._forget_words(file_id)
         sql = "SELECT definitions, refs, imports FROM contents WHERE file_id = ?"
         definitions, references, imports = self._connection.execute(sql, (file_id,)).fetchone()
-        names = {definition.name for definition in unpacked_definitions(definitions)} | set(unpacked(references))
-        names.update(*(found.keys for found in unpacked_imports(imports)))
+        names = {*unpack_definitions(definitions).names, *unpack_references(references).names}
+        names.update(*(found.keys for found in unpack_imports(imports)))
         self._store_named()
         doomed = [(self._terms.id_of(name), file_id) for name in sorted(names) if name]
         self._connection.executemany("DELETE FROM named WHERE term_id = ? AND file_id = ?", doomed)

@@ -48,6 +48,11 @@ def identifiers_of(text: str) -> Counter[str]:
     return Counter(_IDENTIFIER.findall(text))
 
 
+def names_in(text: str) -> frozenset[str]:
+    """Its identifiers of two characters or more, not counted."""
+    return frozenset(_IDENTIFIER.findall(text))
+
+
 def path_words(path: str, splitter: WordSplitter) -> Counts:
     """The words of a path, counted."""
     return splitter.count(identifiers_of(path.encode("utf-8", "replace").decode()))

@@ -19,6 +19,7 @@ from qcn_agent.index.rows import CorpusStats, IndexedFile
 from qcn_agent.index.words import words_of_text
 
 _K1, _B = 1.2, 0.75
+_NAMED = 0.5
 _DAMPING, _ROUNDS = 0.85, 60
 _WORD = re.compile(r"[^\W\d]\w+")
 _MIN_LONG_CHARS, _MAX_DEFINERS = 8, 5
@@ -39,17 +40,43 @@ def ours(index: Index, text: str, weights: Weights = DEFAULT) -> list[str]:
 
 def plain_bm25(index: Index, text: str) -> list[str]:
     """BM25 (k1 1.2, b 0.75) over identifiers and their parts in the whole file, each word of the text once."""
-    files, words = candidates(index), words_of_text(text)
+    files = candidates(index)
+    return _ordered([file.path for file in files], _bm25(index, files, text))
+
+
+def bm25_and_names(index: Index, text: str) -> list[str]:
+    """plain_bm25 as a share of the best, plus _NAMED for what the text names.
+
+    That is a path, a module (dotted), or a name that looks like code, shared by the files that
+    define it.
+    """
+    files, mentioned = candidates(index), set(_WORD.findall(text))
+    scores = _bm25(index, files, text)
+    top = max(scores, default=0.0) or 1.0
+    totals = {file.path: score / top for file, score in zip(files, scores, strict=True)}
+    paths = {file.file_id: file.path for file in files}
+    for name, definers in _definers(index, files).items():
+        if name in mentioned and ("_" in name.strip("_") or not name.islower() or f"`{name}" in text):
+            for file_id in definers:
+                totals[paths[file_id]] += _NAMED / len(definers)
+    for file in files:
+        dotted = file.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        totals[file.path] += _NAMED * (file.path in text or ("." in dotted and dotted in text))
+    return _ordered(list(totals), [round(score, 9) for score in totals.values()])
+
+
+def _bm25(index: Index, files: Sequence[IndexedFile], text: str) -> list[float]:
+    words = words_of_text(text)
     if not words:
-        return [file.path for file in files]
+        return [0.0] * len(files)
     found = index.field_counts([file.file_id for file in files], words)
     counts = found.counts[:, :, 2:].sum(axis=2).astype(np.float64)  # docs, body and strings are the whole text
     lengths = found.lengths[:, 2:].sum(axis=1)
     frequencies = dict(zip(words, (counts > 0).sum(axis=0).tolist(), strict=True))
     idf = idf_of(CorpusStats(len(files), (), frequencies), words)
     norm = _K1 * (1 - _B + _B * lengths / max(1.0, float(lengths.mean())))
-    scores = (idf * counts * (_K1 + 1) / (counts + norm[:, None])).sum(axis=1)
-    return _ordered([file.path for file in files], np.round(scores, 9).tolist())
+    scores: list[float] = np.round((idf * counts * (_K1 + 1) / (counts + norm[:, None])).sum(axis=1), 9).tolist()
+    return scores
 
 
 def page_rank(index: Index, text: str) -> list[str]:

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.report import Target, conclude, progress, table
+from tests.bench.stats import quantile
 from tests.bench.typing_traces import pick
 from tests.bench.typist import QCN, Key, Typist
 
@@ -58,12 +59,6 @@ class Agent:
         while self._may_work.wait() and not self._ends:
             subprocess.run(self._command, env=self._env, capture_output=True, check=False)
             self.num_runs += 1
-
-
-def quantile(samples: Sequence[float], share: float) -> float:
-    """The sample at this rank; 0 without any."""
-    ordered = sorted(samples)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def times_of(keys: Sequence[Key]) -> list[float]:

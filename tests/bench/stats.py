@@ -80,7 +80,33 @@ class Quantile:
         return self.value / other.value, self.low / other.high, self.high / other.low
 
 
+@dataclass(frozen=True)
+class Mean:
+    """The mean of samples and its 95% interval by the normal approximation."""
+
+    value: float
+    low: float
+    high: float
+    num_samples: int
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> "Mean":
+        """Of at least one sample; of one the interval is that sample."""
+        value = statistics.fmean(samples)
+        reach = Z95 * statistics.stdev(samples) / math.sqrt(len(samples)) if len(samples) > 1 else 0.0
+        return cls(value, value - reach, value + reach, len(samples))
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
 def only_one(ours: Sequence[bool], theirs: Sequence[bool]) -> Share:
     """Of the pairs where exactly one side succeeded: how often it was ours. Ours is better where 0.5 lies below it."""
     different = [mine for mine, other in zip(ours, theirs, strict=True) if mine != other]
     return Share(sum(different), len(different))
+
+
+def quantile(samples: Sequence[float], share: float) -> float:
+    """The sample at this rank; 0 without any."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

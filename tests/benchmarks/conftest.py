@@ -1,8 +1,12 @@
 """Bugs for the benchmarks' own tests."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from qcn_agent.engine.backend import Backend
 from qcn_agent.training.bench_set import BenchItem
+from tests.bench.policy_engine import embedded_backend
 
 TEXT = """def my_top(values):
     best = values[0]
@@ -25,6 +29,13 @@ def test_my_top_1():
 def test_my_top_2():
     assert my_top([7]) == 7
 """
+
+
+@pytest.fixture(scope="session")
+def real() -> Iterator[Backend]:
+    """The embedded model, for its vocabulary."""
+    with embedded_backend() as backend:
+        yield backend
 
 
 @pytest.fixture

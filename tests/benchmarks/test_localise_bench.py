@@ -1,5 +1,6 @@
 """The benchmark's arithmetic, its opponents, its traces."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 from qcn_agent.context.frames import frames_in
 from qcn_agent.context.weights import DEFAULT
 from qcn_agent.index.index import Index
-from tests.bench.localise_bench import accuracy, rank_of_gold
+from tests.bench.localise_aider import Aider
+from tests.bench.localise_bench import RANKERS, Results, accuracy, rank_of_gold, targets_of
 from tests.bench.localise_labels import CHANGELOGS
-from tests.bench.localise_rankers import candidates, ours, page_rank, plain_bm25
+from tests.bench.localise_rankers import bm25_and_names, candidates, ours, page_rank, plain_bm25
 from tests.bench.localise_set import Item, load_items
 from tests.bench.localise_traces import TRACES_A_PROJECT, trace_items
 from tests.bench.localise_tune import FIXED, neighbours
@@ -44,7 +46,7 @@ def test_candidates_are_modules_without_tests(index: Index) -> None:
     expected = ["p/app.py", "p/other.py", "p/store.py"]
 
     assert [file.path for file in candidates(index)] == expected
-    for ranker in (ours, plain_bm25, page_rank):
+    for ranker in RANKERS.values():
         assert sorted(ranker(index, "save_record fails")) == expected
         assert sorted(ranker(index, "")) == expected
 
@@ -53,6 +55,13 @@ def test_words_lead_ours_and_bm25(index: Index) -> None:
     """To the file that has them."""
     assert ours(index, "`save_record` does not flush")[0] == "p/store.py"
     assert plain_bm25(index, "flush of a record")[0] == "p/store.py"
+
+
+def test_names_and_paths_lead_past_bm25(index: Index) -> None:
+    """A file that defines a marked name, and a module that is named."""
+    assert bm25_and_names(index, "`idle` and save_record")[0] == "p/store.py"
+    assert bm25_and_names(index, "`idle` is wrong")[0] == "p/other.py"
+    assert bm25_and_names(index, "p.other is slow")[0] == "p/other.py"
 
 
 def test_references_lead_page_rank(index: Index) -> None:
@@ -71,6 +80,43 @@ def test_accuracy_has_an_interval_over_projects() -> None:
     share, low, high = accuracy({"a": [1, 1], "b": [9, 9], "c": [1, 9]}, 5)
     assert share == 0.5
     assert low < share < high
+
+
+def test_the_time_of_one_in_twenty_is_reported() -> None:
+    """By ranker, whatever the project."""
+    results = Results()
+    for number in range(100):
+        results.add("ours", f"p{number % 3}", 1, float(number))
+
+    assert results.p95_ms("ours") == 95.0
+    assert {project: len(ranks) for project, ranks in results.ranks["ours"].items()} == {"p0": 34, "p1": 33, "p2": 33}
+
+
+def test_targets_compare_with_every_other_ranker() -> None:
+    """At five; no better is a miss."""
+    entries, traces = Results(), Results()
+    for ranker, rank in (("ours", 5), ("BM25", 6), ("PageRank map", 1)):
+        entries.add(ranker, "p", rank, 60.0)
+        traces.add(ranker, "p", rank, 1.0)
+
+    met = {target.text: target.is_met for target in targets_of(entries, traces)}
+
+    assert met == {
+        "@5 above BM25": True,
+        "@5 above PageRank map": False,
+        "@5 >= 80%": True,
+        "stack traces: @5 >= 95%": True,
+        "p95, first query on an open index <= 50 ms": False,
+    }
+
+
+def test_a_python_without_aider_is_named(tmp_path: Path) -> None:
+    """Not a line of JSON that is missing."""
+    aider = Aider(Path(sys.executable), tmp_path)
+
+    with pytest.raises(SystemExit, match="is aider-chat in that environment"):
+        aider.ask(tmp_path, "text")
+    aider.close()
 
 
 def test_traces_end_in_their_gold_file(index: Index) -> None:

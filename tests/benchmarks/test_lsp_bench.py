@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.lsp_bench import added, quantile, row, targets_of, times_of
+from tests.bench.lsp_bench import added, row, targets_of, times_of
 from tests.bench.typing_traces import Cursor, typed
 from tests.bench.typist import Key, pauses_of
 
@@ -16,13 +16,6 @@ def test_only_replies_that_show_something_have_a_time() -> None:
     """Neither what was cancelled nor what was empty."""
     found = [*keys(5.0), Key(1.0), Key(1.0, 1.1, "")]
     assert times_of(found) == [pytest.approx(5.0)]
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 3.0), (0.95, 4.0), (1.0, 4.0)])
-def test_a_quantile_is_a_sample(share: float, expected: float) -> None:
-    """The one at that rank."""
-    assert quantile([4.0, 2.0, 3.0, 1.0], share) == expected
-    assert quantile([], share) == 0.0
 
 
 @pytest.mark.parametrize(("busy_ms", "expected"), [(120.0, True), (140.0, False)])

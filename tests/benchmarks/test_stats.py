@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.bench.stats import Median, Quantile, Share, only_one
+from tests.bench.stats import Median, Quantile, Share, only_one, quantile
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,10 @@ def test_quantile_of_one_sample() -> None:
 def test_ratio_of_quantiles_takes_the_worst_corners() -> None:
     """Low over high, high over low."""
     assert Quantile(4, 2, 6, 9).over(Quantile(2, 1, 4, 9)) == (2.0, 0.5, 6.0)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 3.0), (0.95, 4.0), (1.0, 4.0)])
+def test_a_plain_quantile_is_a_sample(share: float, expected: float) -> None:
+    """The one at that rank; nothing of nothing."""
+    assert quantile([4.0, 2.0, 3.0, 1.0], share) == expected
+    assert quantile([], share) == 0.0

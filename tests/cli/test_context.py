@@ -56,6 +56,19 @@ def test_file_that_can_not_be_written_is_a_usage_error(
     assert "--tokens" in capsys.readouterr().err
 
 
+def test_an_issue_that_fits_nothing_says_what_to_do(
+    daemon: Start, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr: the head is there all the same."""
+    daemon()
+
+    assert run(["context", "zebra quagga", "--workspace", str(project), "--json"]) == 0
+    captured = capsys.readouterr()
+
+    assert json.loads(captured.out)["num_issue_tokens"] == 0
+    assert "→ name a function" in captured.err
+
+
 def test_many_stretches_of_a_file_stay_on_a_line() -> None:
     """The first six, and how many more; frames have no line."""
     spans = [[10 * n, 10 * n + 5] for n in range(1, 9)]

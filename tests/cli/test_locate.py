@@ -13,6 +13,9 @@ from click.testing import CliRunner, Result
 
 from qcn_agent import paths
 from qcn_agent.cli.locate import _Progress, command
+from qcn_agent.errors import QcnError
+from qcn_agent.index.index import Index
+from qcn_agent.index.lock import WriterLock
 
 ISSUE = "clamp returns the wrong bound for a large value"
 
@@ -133,6 +136,26 @@ def test_an_index_that_cannot_be_kept_is_an_error(project: Path) -> None:
     assert result.returncode == 1
     assert "  → " in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_another_process_has_not_read_yet_is_said(project: Path) -> None:
+    """One that holds the writer's lock; without a change there is nothing to say, without an index no answer."""
+    index = Index.open(project, watch=False)
+    lock = WriterLock(index._database_path.with_name(f"{index._database_path.name}.lock"))
+    assert lock.acquire()
+    early = _locate(ISSUE, "--workspace", str(project))
+    lock.release()
+    _locate(ISSUE, "--workspace", str(project))
+    assert lock.acquire()
+
+    same = _locate(ISSUE, "--workspace", str(project))
+    (project / "limits.py").write_text("def brand_new_name():\n    pass\n")
+    changed = _locate(ISSUE, "--workspace", str(project))
+    lock.release()
+
+    assert isinstance(early.exception, QcnError)
+    assert (same.exit_code, same.stderr) == (0, "")
+    assert changed.stderr == "warning: another process keeps the index; files it has yet to read: 1\n"
 
 
 def test_progress_is_told_for_many_files_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qcn_agent.completion.debounce import MAX_MS, MIN_MS, Edit, TypingPace, delay_ms, edit_between, promise
+from qcn_agent.completion.debounce import MAX_MS, MIN_MS, Edit, TypingPace, delay_ms, edit_between, patience_ms, promise
 from tests.fakes.cursor import at
 
 
@@ -23,14 +23,14 @@ def test_places_that_ask_for_a_completion_score_higher(text: str, expected: floa
 
 
 def test_the_wait_is_shorter_where_it_is_promising() -> None:
-    """Three gaps down to 1.2 gaps."""
+    """Three gaps down to half of one, which a typist does not overtake."""
     assert delay_ms(Edit.TYPED, 100.0, 0.0, 0.0) == pytest.approx(300.0)
-    assert delay_ms(Edit.TYPED, 100.0, 0.0, 1.0) == pytest.approx(120.0)
+    assert delay_ms(Edit.TYPED, 100.0, 0.0, 1.0) == pytest.approx(50.0)
 
 
 def test_a_slow_model_is_not_made_slower() -> None:
     """Its own time counts as waiting; bounds hold."""
-    assert delay_ms(Edit.TYPED, 100.0, 60.0, 1.0) == pytest.approx(60.0)
+    assert delay_ms(Edit.TYPED, 100.0, 60.0, 0.5) == pytest.approx(115.0)
     assert delay_ms(Edit.TYPED, 100.0, 5000.0, 1.0) == MIN_MS
     assert delay_ms(Edit.TYPED, 399.0, 0.0, 0.0) == MAX_MS
 
@@ -39,6 +39,14 @@ def test_after_an_acceptance_at_once_after_deleting_late() -> None:
     """Who deletes does not know yet what to write."""
     assert delay_ms(Edit.ACCEPTED, 100.0, 0.0, 0.0) == 0.0
     assert delay_ms(Edit.DELETED, 100.0, 0.0, 1.0) == MAX_MS
+
+
+def test_who_types_on_is_answered_after_two_keys() -> None:
+    """However slowly he types; the model's mistakes make it wait longer, up to a limit."""
+    assert patience_ms(100.0, 0) == pytest.approx(200.0)
+    assert patience_ms(400.0, 0) == pytest.approx(200.0)
+    assert patience_ms(100.0, 2) == pytest.approx(5_000.0)
+    assert patience_ms(100.0, 50) == patience_ms(100.0, 3)
 
 
 def test_the_user_may_set_it() -> None:

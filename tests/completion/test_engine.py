@@ -85,7 +85,7 @@ async def test_the_whole_room_runs_on_the_real_engine(engine: Engine) -> None:
     completer.close("c")
 
     status = completer.status()
-    assert status["layout"] == "psm"  # known of this model
+    assert status["layout"] == "spm"
     assert status["counters"]["engine_starts"] >= 1
     assert status["dropped"].get("error", 0) == 0
     assert status["evaluated_tokens_per_key"] > 0

@@ -101,3 +101,14 @@ def test_languages_can_be_chosen() -> None:
 def test_all_can_be_switched_off() -> None:
     """Also what is asked for."""
     assert refusal(at("x¦"), Trigger.INVOKED, enabled=False) == "off"
+
+
+def test_in_calm_nothing_comes_by_itself_while_the_agent_works() -> None:
+    """Who asks is answered; without the setting nothing changes."""
+    busy = [True]
+    calm = Gates(CompletionConfig(calm=True), is_busy=lambda: busy[0])
+    assert calm.refusal(at("x = ¦\n"), Trigger.AUTOMATIC) == "calm"
+    assert calm.refusal(at("x = ¦\n"), Trigger.INVOKED) == ""
+    assert Gates(CompletionConfig(), is_busy=lambda: True).refusal(at("x = ¦\n"), Trigger.AUTOMATIC) == ""
+    busy[0] = False
+    assert calm.refusal(at("x = ¦\n"), Trigger.AUTOMATIC) == ""

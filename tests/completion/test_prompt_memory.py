@@ -48,6 +48,17 @@ def test_the_same_prompt_again_still_has_a_last_token() -> None:
     assert memory.num_cached(prompt("abc").tokens) == 2
 
 
+def test_what_was_read_of_a_prompt_counts() -> None:
+    """To where it was read, and the boundaries up to there; nothing of nothing."""
+    memory = PromptMemory()
+    memory.add(prompt("abcdefgh", 2, 6).until(0))
+    assert memory.num_cached(prompt("abcdefgh").tokens) == 0
+
+    memory.add(prompt("abcdefgh", 2, 6).until(5))
+    assert memory.num_cached(prompt("abcdefgh").tokens) == 5
+    assert memory.num_cached(prompt("abcXefgh").tokens) == 2
+
+
 def test_shared_counts_equal_tokens_at_the_start() -> None:
     """Also where one ends."""
     assert shared(prompt("abc").tokens, prompt("abd").tokens) == 2

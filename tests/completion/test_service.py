@@ -161,6 +161,123 @@ def test_a_burst_of_keys_starts_the_model_few_times() -> None:
     assert max(alive) <= 1
 
 
+def test_who_types_on_is_answered_all_the_same() -> None:
+    """Keys 100 ms apart, in the middle of a word, where the debounce is longer: the third asks; one start in all."""
+    generator = TimedGenerator(typist(LINE), decode_ms=2.0)
+
+    async def main() -> list[str | None]:
+        completer = made(generator, debounce_ms=-1.0)
+        tasks = []
+        for length in range(1, 9):
+            tasks.append(asyncio.create_task(ask(completer, f"{LINE[:length]}¦\n")))
+            await asyncio.sleep(0.1)
+        return await asyncio.gather(*tasks)
+
+    shown = run(main())
+
+    assert shown[:2] == [None, None]
+    assert shown[4:] == [LINE[length:] for length in range(5, 9)]
+    assert len(generator.starts) == 1
+
+
+def test_what_no_typist_follows_is_not_prepared_further() -> None:
+    """After two answers that were not what came next, nothing is guessed behind the third."""
+    generator = TimedGenerator(lambda prompt: "zzz_other()\n")
+
+    async def main() -> None:
+        completer = made(generator, speculate="on")
+        for text in ("a = ¦\n", "a = b¦\n", "a = bc¦\n"):
+            await ask(completer, text)
+        await asyncio.sleep(1)
+
+    run(main())
+
+    assert [request.priority for request in generator.starts] == [Priority.COMPLETION] * 3
+
+
+def test_a_prompt_that_takes_too_long_is_read_ahead() -> None:
+    """No request is sent that could only be late; in the background the full prompt is read, through further keys."""
+    text = "".join(f"value_{n} = {n}\n" for n in range(60))
+    generator = TimedGenerator(typist(LINE), prefill_ms=20.0, decode_ms=2.0)
+
+    async def main() -> tuple[str | None, dict[str, Any]]:
+        completer = made(generator)
+        for typed in ("r", "re", "res"):
+            await ask(completer, f"{text}{typed}¦\n{text}")
+        await asyncio.sleep(60)
+        return await ask(completer, f"{text}resu¦\n{text}"), completer.status()
+
+    shown, status = run(main())
+
+    assert shown == LINE[4:]
+    assert status["dropped"].keys() & {"late", "slow"}
+    background = [request for request in generator.starts if request.priority is Priority.BACKGROUND]
+    assert len(background) == 1
+    assert len(generator.starts[-1].prompt) >= len(background[0].prompt)
+
+
+def test_closing_ends_what_is_read_ahead() -> None:
+    """The engine is free."""
+    text = "".join(f"value_{n} = {n}\n" for n in range(200))
+    generator = TimedGenerator(typist(LINE), prefill_ms=20.0)
+
+    async def main() -> int:
+        completer = made(generator)
+        await ask(completer, f"{text}r¦\n{text}")
+        await ask(completer, f"{text}re¦\n{text}")
+        await asyncio.sleep(0.1)
+        running = generator.num_running
+        completer.close("c")
+        await asyncio.sleep(0.01)
+        assert generator.num_running == 0
+        return running
+
+    assert run(main()) == 1
+
+
+def test_a_cancelled_request_is_counted_as_such() -> None:
+    """It says nothing of the budget."""
+    generator = TimedGenerator(typist(LINE), decode_ms=50.0)
+
+    async def main() -> dict[str, Any]:
+        completer = made(generator)
+        task = asyncio.create_task(ask(completer, "result = ¦\n"))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return completer.status()
+
+    status = run(main())
+
+    assert status["dropped"] == {"cancelled": 1}
+    assert status["budget_kept"] is None
+
+
+def test_a_hung_engine_keeps_no_key_waiting() -> None:
+    """200 keys 30 ms apart, each cancelled by the next: nothing piles up."""
+    generator = TimedGenerator(typist(LINE))
+    generator.hangs = True
+    tasks_alive: list[int] = []
+
+    async def main() -> dict[str, Any]:
+        completer = made(generator, debounce_ms=-1.0)
+        task = asyncio.create_task(asyncio.sleep(0))
+        for length in range(200):
+            task.cancel()
+            task = asyncio.create_task(ask(completer, f"name_{length * 'x'}¦\n"))  # type: ignore[arg-type]
+            await asyncio.sleep(0.03)
+            tasks_alive.append(len(asyncio.all_tasks()))
+        completer.close("c")
+        await asyncio.gather(task, return_exceptions=True)
+        return completer.status()
+
+    status = run(main())
+
+    assert status["counters"]["requests"] == 200
+    assert max(tasks_alive) <= 8
+    assert len(generator.starts) <= 8
+
+
 def test_what_is_cancelled_before_its_debounce_never_starts() -> None:
     """70 requests come and are cancelled: the engine hears of none."""
     generator = TimedGenerator(typist(LINE))

@@ -15,9 +15,9 @@ def test_quantiles_are_by_nearest_rank() -> None:
 
 
 def test_the_budget_is_judged_over_what_passed_the_gates() -> None:
-    """Refusals and overtaken keys don't count; an empty answer does, and so does a late one."""
+    """What was refused, filtered, overtaken or cancelled doesn't count; a late answer does, shown or not."""
     stats = CompletionStats()
-    for _ in range(6):
+    for _ in range(8):
         stats.request()
     stats.refused("huge_file")
     stats.nothing("overtaken")
@@ -25,14 +25,16 @@ def test_the_budget_is_judged_over_what_passed_the_gates() -> None:
     stats.replied("cache", 1.0, is_in_time=True)
     stats.replied("model", 800.0, is_in_time=False)
     stats.nothing("minimum")
+    stats.nothing("cancelled")
+    stats.nothing("late")
 
     status = stats.status()
 
     assert status["budget_kept"] == pytest.approx(2 / 4)
-    assert status["refused_share"] == pytest.approx(1 / 6)
+    assert status["refused_share"] == pytest.approx(1 / 8)
     assert status["hit_rate"] == pytest.approx(1 / 3)
     assert status["hit_ms"]["p99"] == 1.0
-    assert status["dropped"] == {"overtaken": 1, "minimum": 1}
+    assert status["dropped"] == {"overtaken": 1, "minimum": 1, "cancelled": 1, "late": 1}
 
 
 def test_tokens_that_nobody_saw_go_by_characters() -> None:

@@ -60,6 +60,8 @@ def test_a_closing_brace_belongs_to_its_block() -> None:
     [
         ("x = ¦\n", ("\n",)),
         ("f(a, ¦\n", ("\n",)),
+        ("f(a,¦\n", ()),
+        ("x = [¦\n", ()),
         ("x = f(a)¦\n", ()),
         ("retu¦\n", ()),
         ("    ¦\n", ("\n",)),

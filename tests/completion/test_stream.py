@@ -8,7 +8,7 @@ import numpy as np
 from qcn_agent.completion.place import Place
 from qcn_agent.completion.stream import ORPHAN_TOKENS, Stream
 from qcn_agent.completion.values import Kind
-from qcn_agent.engine.generator import Event, Finished, TextDelta, TokenLogprob, Usage
+from qcn_agent.engine.generator import Event, Finished, PrefillProgress, TextDelta, TokenLogprob, Usage
 from tests.fakes.cursor import at
 from tests.fakes.scripted import SPECIALS, ByteVocabulary
 from tests.fakes.virtual_time import run
@@ -159,3 +159,35 @@ def test_superseded_by_the_engine_it_has_ended() -> None:
         assert ends == ["cancelled"]
 
     run(main())
+
+
+def test_it_is_confirmed_by_what_it_had_said_before() -> None:
+    """Not by a key that comes before its first word, nor by another one."""
+
+    async def main() -> None:
+        stream, _ = stream_at("x = ¦\n")
+        assert not stream.is_confirmed_by(at("x = f¦\n"))
+        stream.start(speak("foo"))
+        await asyncio.sleep(0.015)
+        assert stream.is_confirmed_by(at("x = fo¦\n"))
+        assert not stream.is_confirmed_by(at("x = ¦\n"))
+        assert not stream.is_confirmed_by(at("x = g¦\n"))
+
+    run(main())
+
+
+def test_it_knows_how_far_its_prompt_was_read() -> None:
+    """Also when it is stopped before the first word."""
+
+    async def read() -> AsyncIterator[Event]:
+        yield PrefillProgress(40, 100)
+        await asyncio.sleep(1)
+
+    async def main() -> int:
+        stream, _ = stream_at("x = ¦\n")
+        stream.start(read())
+        await asyncio.sleep(0.01)
+        stream.stop()
+        return stream.num_read_tokens
+
+    assert run(main()) == 40

@@ -40,6 +40,21 @@ def test_paths_are_those_of_the_workspace(repository: Path) -> None:
     assert not is_changed("b c.py", b"b = 1\n")
 
 
+def test_a_submodule_is_compared_with_its_own_commit(repository: Path, tmp_path: Path, git: Git) -> None:
+    """Its files are not in the outer tree; one that is not there has none."""
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(repository), "lib/sub")
+    git(outer, "commit", "-qm", "two")
+    is_changed = changes_since_commit(outer)
+
+    assert not is_changed("lib/sub/a.py", b"a = 1\n")
+    assert is_changed("lib/sub/a.py", b"a = 2\n")
+    assert not is_changed("lib/sub/pkg/b c.py", b"b = 1\n")
+    assert is_changed("lib/other.py", b"")
+
+
 def test_without_a_commit_nothing_counts_as_changed(tmp_path: Path, git: Git) -> None:
     """Nor where there is no repository."""
     assert not changes_since_commit(tmp_path)("a.py", b"x")

@@ -39,11 +39,11 @@ def test_names_weigh_by_where_they_stand() -> None:
 
 def test_words_are_those_of_the_index() -> None:
     """Lower-case, whole identifiers and their parts; the title's count more."""
-    query = query_of("Broken title\nparseHTTPHeader is slow", IssueWeights(emphasis=1.2))
+    query = query_of("Broken title\nparseHTTPHeader is slow", IssueWeights(title=1.5, prose=0.5))
 
     assert {"parsehttpheader", "parse", "http", "header", "slow"} <= set(query.words)
     assert query.words["broken"] > query.words["slow"]
-    assert query.words["parsehttpheader"] > query.words["header"]
+    assert query.words["parsehttpheader"] == query.words["header"] == 0.5
 
 
 def test_quoted_words_are_those_of_quotations_and_errors() -> None:

@@ -17,7 +17,8 @@ def _scored(
     file = tree.reader.file_at("net/util/retry.py")
     assert file is not None
     scorer = SymbolScorer(tree.workspace, query_of(text), gains)
-    return scorer.scored(file, tree.reader.definitions_of(file.file_id), lines, tuple(gains))
+    table = tree.reader.definition_tables([file.file_id])[file.file_id]
+    return [(score, table.at(place)) for score, place in scorer.scored(file, table, lines, tuple(gains))]
 
 
 def _names(scored: list[tuple[float, Definition]]) -> list[str]:
@@ -74,10 +75,10 @@ def test_a_file_has_a_limited_number_of_symbols(tmp_path: Path) -> None:
         assert file is not None
         scorer = SymbolScorer(built.workspace, query_of("x"), {"token": 1.0})
 
-        found = scorer.scored(file, built.reader.definitions_of(file.file_id), (), ("token",))
+        table = built.reader.definition_tables([file.file_id])[file.file_id]
+        found = scorer.scored(file, table, (), ("token",))
 
-    assert len(found) == MAX_SYMBOLS
-    assert found[0][1].name == "token0"
+    assert [table.names[place] for _score, place in found] == [f"token{number}" for number in range(MAX_SYMBOLS)]
 
 
 def test_scores_are_finite(tree: IndexedTree) -> None:

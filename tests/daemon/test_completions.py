@@ -32,15 +32,20 @@ class Desk:
 
     def __init__(self, root: Path, *turns: str, config: Config | None = None) -> None:
         self.root = root
+        self.is_busy = False
         self.clock = Clock()
         self.host = ScriptedHost(ScriptedGenerator(turns))
         self.contexts = Contexts()
-        self.completions = Completions(self.host, self.contexts, config or Config(), self.clock)
+        self.completions = Completions(
+            self.host, self.contexts, config or Config(), self.clock, is_busy=lambda: self.is_busy
+        )
 
-    async def ask(self, path: str = "a.py", before: str = "def double(value):\n    return ") -> str:
-        """What is shown; asked for, so without a debounce."""
+    async def ask(
+        self, path: str = "a.py", before: str = "def double(value):\n    return ", trigger: Trigger = Trigger.INVOKED
+    ) -> str:
+        """What is shown; asked for, unless said otherwise, so without a debounce."""
         snapshot = Snapshot((self.root / path).as_uri(), path, "python", 1, before, "\n")
-        made = await self.completions.complete("editor", self.root, snapshot, Trigger.INVOKED)
+        made = await self.completions.complete("editor", self.root, snapshot, trigger)
         return made.text if made else ""
 
 
@@ -90,6 +95,16 @@ async def test_switched_off_nothing_is_loaded(tmp_path: Path, desks: list[Desk])
     assert await desk.ask() == ""
     assert (desk.host.wanted, desk.host.engine.requests) == ([], [])
     assert desk.completions.status()["enabled"] is False
+
+
+async def test_in_calm_the_agent_has_the_machine_for_itself(tmp_path: Path, desks: list[Desk]) -> None:
+    """Nothing comes by itself while it works; what is asked for does."""
+    desk = Desk(tmp_path, "value * 2", config=Config(completion=CompletionConfig(calm=True, debounce_ms=0)))
+    desks.append(desk)
+    desk.is_busy = True
+    assert await desk.ask(trigger=Trigger.AUTOMATIC) == ""
+    assert desk.host.engine.requests == []
+    assert await desk.ask() == "value * 2"
 
 
 async def test_an_ignored_file_is_not_read(tmp_path: Path, desks: list[Desk]) -> None:

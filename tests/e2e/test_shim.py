@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,31 @@ class Editor:
 
 
 @pytest.fixture
-def editor(home: Path) -> Iterator[Editor]:
-    """With a daemon that its shim starts; both gone afterwards."""
-    made = Editor()
-    yield made
-    made.process.kill()
-    made.process.wait()
-    for pipe in (made.process.stdin, made.process.stdout):
-        assert pipe is not None
-        pipe.close()
+def editors(home: Path) -> Iterator[Callable[[], Editor]]:
+    """Makes some, with one daemon that the first one's shim starts; all gone afterwards."""
+    made: list[Editor] = []
+
+    def make() -> Editor:
+        made.append(Editor())
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.process.kill()
+        one.process.wait()
+        for pipe in (one.process.stdin, one.process.stdout):
+            assert pipe is not None
+            pipe.close()
     where = endpoint.find()
     if where is not None and endpoint.is_locked():
         os.kill(where.pid, signal.SIGTERM)
     client.wait_until_gone()
+
+
+@pytest.fixture
+def editor(editors: Callable[[], Editor]) -> Editor:
+    """One."""
+    return editors()
 
 
 def daemon_pid(editor: Editor) -> int:
@@ -87,8 +99,25 @@ def test_a_killed_daemon_is_replaced_and_the_shim_stays_small(editor: Editor) ->
     first = daemon_pid(editor)
     os.kill(first, signal.SIGKILL)
     assert daemon_pid(editor) != first
+    assert rss_kib(editor) < MAX_RSS_KIB
+
+
+def rss_kib(editor: Editor) -> int:
+    """Of its shim."""
     status = Path(f"/proc/{editor.process.pid}/status").read_text(encoding="ascii")
-    assert int(status.split("VmRSS:")[1].split()[0]) < MAX_RSS_KIB
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def test_four_windows_share_one_daemon_and_one_that_is_killed_harms_none(editors: Callable[[], Editor]) -> None:
+    """One model for all of them; each shim is small; the others go on being answered."""
+    windows = [editors() for _ in range(4)]
+    for window in windows:
+        window.start()
+    (daemon,) = {daemon_pid(window) for window in windows}
+    assert max(rss_kib(window) for window in windows) < MAX_RSS_KIB
+    windows[0].process.kill()
+    windows[0].process.wait()
+    assert [daemon_pid(window) for window in windows[1:]] == [daemon] * 3
 
 
 def test_a_stopped_daemon_stays_stopped_until_somebody_starts_one(editor: Editor) -> None:

@@ -83,6 +83,31 @@ def test_no_chunk_is_below_the_knee() -> None:
     assert times.chunk(0.05) == 512
 
 
+def test_a_target_that_a_small_call_meets_is_worth_some_waste() -> None:
+    """Up to three times the least time per token; beyond that the knee it is."""
+    times = _measured((64, 0.045), (128, 0.080), (256, 0.150), (512, 0.128))
+    assert times.knee == 512
+    assert times.chunk(0.05) == 64
+    dear = _measured((64, 0.049), (128, 0.080), (256, 0.150), (512, 0.100))
+    assert dear.chunk(0.05) == dear.knee == 512
+
+
+def test_a_path_that_grows_slows_down_calls_of_every_size() -> None:
+    """The large call was measured at its beginning: it does not look cheaper and cheaper beside the small ones."""
+    times = _measured((512, 0.128), *[(128, 0.034)] * 5)
+    for took in (0.036, 0.038, 0.040, 0.042, 0.044, 0.046, 0.048, 0.050, 0.052, 0.054, 0.056, 0.058):
+        times.add_prefill(128, took)
+    slowed = (times.call_s(128) or 0.0) / 0.034
+    assert slowed > 1.5
+    assert times.call_s(512) == pytest.approx(0.128 * slowed)
+
+
+def test_one_hiccup_moves_no_other_size() -> None:
+    """Levels follow medians."""
+    times = _measured((512, 0.128), *[(128, 0.034)] * 5, (128, 3.4))
+    assert times.call_s(512) == pytest.approx(0.128)
+
+
 def test_the_knee_is_where_tokens_get_dear() -> None:
     """A flat part up to 128 tokens, then a slope: below 128 a token costs more than 1.5 times the least."""
     times = _measured((32, 0.128), (64, 0.128), (128, 0.140), (256, 0.256), (512, 0.512))
@@ -101,9 +126,11 @@ def test_a_small_chunk_is_tried_before_it_is_judged() -> None:
 
 @given(st.lists(st.tuples(st.integers(2, 512), st.floats(1e-4, 10)), min_size=1, max_size=30), st.floats(1e-3, 2))
 def test_a_chunk_is_always_possible(calls: list[tuple[int, float]], target_s: float) -> None:
-    """Whatever was measured: between 16 tokens and a full call, at or above the knee."""
+    """Whatever was measured: between 16 tokens and a full call, and below the knee only to meet the target."""
     times = _measured(*calls)
-    assert 16 <= times.knee <= times.chunk(target_s) <= 512
+    chunk = times.chunk(target_s)
+    assert 16 <= chunk <= 512
+    assert chunk >= times.knee or (times.call_s(chunk) or math.inf) <= target_s
 
 
 @pytest.mark.parametrize("n_batch", [16, 17, 100, 2048])

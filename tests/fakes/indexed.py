@@ -72,6 +72,17 @@ def indexed(workspace: Path, files: Mapping[str, str | bytes] | None = None) -> 
         tree.close()
 
 
+def fresh(workspace: Path, folder: Path) -> dict[str, Any]:
+    """Everything that an index made from nothing says; `folder` is made for it."""
+    folder.mkdir()
+    tree = IndexedTree(workspace, folder / "fresh.db")
+    try:
+        tree.refresh()
+    finally:
+        tree.close()
+    return everything(folder / "fresh.db")
+
+
 def everything(database: Path) -> dict[str, Any]:
     """All that an index says, by paths and words instead of numbers: equal for equal indexes."""
     reader = RelationReader(database)

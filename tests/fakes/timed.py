@@ -34,6 +34,7 @@ class TimedGenerator:
         self.prefill_ms, self.decode_ms, self.queue_ms = prefill_ms, decode_ms, queue_ms
         self.logprob: float | None = None
         self.error: Exception | None = None
+        self.hangs = False  # says nothing, for ever
         self.starts: list[GenerationRequest] = []
         self.ended: list[Usage] = []
         self.stopped: list[str] = []
@@ -54,6 +55,8 @@ class TimedGenerator:
         try:
             if self.error is not None:
                 raise self.error
+            if self.hangs:
+                await asyncio.Event().wait()
             async for event in self._events(request):
                 yield event
         except (asyncio.CancelledError, GeneratorExit):

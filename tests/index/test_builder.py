@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qcn_agent.index.limits import MAX_BYTES
 from qcn_agent.index.record import Depth
-from tests.fakes.indexed import IndexedTree, everything, indexed, write_tree
+from tests.fakes.indexed import everything, fresh, indexed, write_tree
 
 FILES = {
     "pkg/__init__.py": "",
@@ -17,17 +17,6 @@ FILES = {
     "README.md": "How to run it\n",
     "main.go": 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hi") }\n',
 }
-
-
-def fresh(workspace: Path, folder: Path) -> dict[str, object]:
-    """What an index made from nothing says."""
-    folder.mkdir()
-    tree = IndexedTree(workspace, folder / "fresh.db")
-    try:
-        tree.refresh()
-    finally:
-        tree.close()
-    return everything(folder / "fresh.db")
 
 
 def test_a_cold_build_reads_every_file(tmp_path: Path) -> None:

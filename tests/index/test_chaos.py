@@ -1,9 +1,11 @@
-"""A workspace and a machine that mean no good: no hang, no crash, and the right index afterwards."""
+"""A workspace and a machine that mean no good: no hang, no crash, and the right index afterwards.
+
+QCN_CHAOS=long makes them as long and as large as issue trackers fear; without it they take seconds.
+"""
 
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +15,13 @@ from pathlib import Path
 
 from qcn_agent.index.index import Index
 from qcn_agent.index.record import Depth
-from tests.fakes.indexed import IndexedTree, everything, write_tree
+from tests.fakes.indexed import IndexedTree, everything, fresh, write_tree
+
+IS_LONG = os.environ.get("QCN_CHAOS") == "long"
+NUM_CHANGES = 3000 if IS_LONG else 120
+NUM_KILLS = 20 if IS_LONG else 2
+NUM_FILES = 2000 if IS_LONG else 150
+NUM_CROWDED = 100_000 if IS_LONG else 2000
 
 # A process that creates, edits, renames and deletes files of the folder that it is given, with a seed, so many times.
 VANDAL = """
@@ -46,24 +54,13 @@ def vandal(root: Path, seed: int, steps: int) -> Iterator["subprocess.Popen[byte
         process.wait()
 
 
-def fresh(workspace: Path, folder: Path) -> dict[str, object]:
-    """What an index made from nothing says."""
-    folder.mkdir()
-    tree = IndexedTree(workspace, folder / "fresh.db")
-    try:
-        tree.refresh()
-    finally:
-        tree.close()
-    return everything(folder / "fresh.db")
-
-
 def test_queries_hold_while_files_change(tmp_path: Path) -> None:
     """Created, edited, renamed and deleted by another process, noticed by the watcher; at the end all is as new."""
     write_tree(tmp_path / "w", {f"d{n % 4}/f{n}.py": f"def first_{n}(): pass\n" for n in range(20)})
     index = Index.open(tmp_path / "w", num_workers=1)
     try:
         index.refresh()
-        with vandal(tmp_path / "w", 3, 300) as process:
+        with vandal(tmp_path / "w", 3, NUM_CHANGES) as process:
             while process.poll() is None:
                 for file in index.files()[:5]:
                     index.definitions_of(file.file_id)
@@ -77,26 +74,28 @@ def test_queries_hold_while_files_change(tmp_path: Path) -> None:
 
 
 def test_killed_builds_end_in_the_right_index(tmp_path: Path) -> None:
-    """`kill -9` at any moment; the next build goes on from there."""
-    write_tree(tmp_path / "w", {f"d{n % 7}/f{n}.py": f"def f{n}(): return g{n}()\n" * 20 for n in range(600)})
-    chance = random.Random(11)
-    database = tmp_path / "x.db"
-    command = [sys.executable, "-P", "-m", "qcn_agent.index.indexer", str(tmp_path / "w"), str(database), "1", "0"]
-    for _ in range(4):
+    """`kill -9` between any two files of a build; the next one goes on from there."""
+    write_tree(tmp_path / "w", {f"d{n % 7}/f{n}.py": f"def f{n}(): return g{n}()\n" * 20 for n in range(NUM_FILES)})
+    chance, database = random.Random(11), tmp_path / "x.db"
+    small_batches = "from qcn_agent.index import builder, indexer; builder._BATCH_FILES = 20; indexer.main()"
+    command = [sys.executable, "-P", "-c", small_batches, str(tmp_path / "w"), str(database), "1", "0"]
+    for _ in range(NUM_KILLS):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(b'{"do": "refresh", "id": 1}\n')
         process.stdin.flush()
-        killer = threading.Timer(chance.uniform(0.3, 1.2), os.kill, (process.pid, signal.SIGKILL))
-        killer.start()
-        process.wait()
-        killer.join()
+        for _ in range(chance.randint(1, 3)):  # batches that are stored; the next one is under way
+            process.stdout.readline()
+        process.kill()
         process.communicate()
-
     tree = IndexedTree(tmp_path / "w", database)
+    num_stored = tree.reader.corpus_stats().num_files
+
     tree.refresh()
     tree.close()
 
+    assert 0 < num_stored < NUM_FILES
     assert everything(database) == fresh(tmp_path / "w", tmp_path / "other")
 
 
@@ -108,13 +107,13 @@ def test_two_indexes_on_one_workspace_agree(tmp_path: Path) -> None:
 
     def refresh(index: Index) -> None:
         try:
-            for _ in range(10):
+            for _ in range(NUM_CHANGES // 20):
                 index.refresh()
                 index.candidates({"made": 1.0}, 5)
         except BaseException as error:
             failures.append(error)
 
-    with vandal(tmp_path / "w", 8, 200) as process:
+    with vandal(tmp_path / "w", 8, NUM_CHANGES) as process:
         threads = [threading.Thread(target=refresh, args=(index,)) for index in indexes]
         for thread in threads:
             thread.start()
@@ -132,11 +131,11 @@ def test_two_indexes_on_one_workspace_agree(tmp_path: Path) -> None:
 
 
 def test_a_repository_made_to_hurt(tmp_path: Path) -> None:
-    """Ten thousand empty files in a folder, a huge sparse file, deep nesting, a link to the root, odd bytes."""
+    """NUM_CROWDED empty files in a folder, a huge sparse file, deep nesting, a link to the root, odd bytes."""
     root = tmp_path / "w"
     crowd = root / "crowd"
     crowd.mkdir(parents=True)
-    for number in range(10_000):
+    for number in range(NUM_CROWDED):
         (crowd / f"{number}.py").touch()
     with (root / "sparse.py").open("wb") as file:
         file.truncate(1 << 30)
@@ -162,7 +161,7 @@ def test_a_repository_made_to_hurt(tmp_path: Path) -> None:
         result = index.refresh()
         files = {file.path: file for file in index.files()}
 
-        assert result.num_files == 10_000 + 8
+        assert result.num_files == NUM_CROWDED + 8
         assert files["sparse.py"].depth == Depth.PATH
         assert len(index.definitions_named("at_the_bottom")) == 1
         assert [one.path for one in index.definitions_named("oddly_named")] == [odd]
@@ -174,7 +173,7 @@ def test_a_repository_made_to_hurt(tmp_path: Path) -> None:
 
 def test_a_file_size_limit_stands_for_a_full_disk(tmp_path: Path) -> None:
     """The indexer can't grow its database: an answer, no crash; with room the next refresh makes it whole."""
-    write_tree(tmp_path / "w", {f"f{n}.py": f"def function_{n}(argument_{n}): pass\n" * 30 for n in range(400)})
+    write_tree(tmp_path / "w", {f"f{n}.py": f"def function_{n}(argument_{n}): pass\n" * 30 for n in range(NUM_FILES)})
     database = tmp_path / "x.db"
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"

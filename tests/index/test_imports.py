@@ -2,7 +2,7 @@
 
 import pytest
 
-from qcn_agent.index.imports import MAX_NAMES, import_key, read_imports
+from qcn_agent.index.imports import MAX_NAMES, Import, import_key, pack_imports, read_imports, unpack_imports
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,12 @@ def test_the_key_of_a_module_is_its_last_part(module: str, key: str) -> None:
 def test_imported_names_are_keys_too() -> None:
     """`from package import module` imports the file module."""
     assert read_imports("python", "from pkg import mod, other", 1)[0].keys == ("pkg", "mod", "other")
+
+
+def test_imports_are_packed_with_all_their_names() -> None:
+    """None take no bytes."""
+    imports = (Import("a.b", ("c", "d"), 1), Import("e", (), 2), Import(".", ("*",), 70_000))
+
+    assert unpack_imports(pack_imports(imports)) == imports
+    assert pack_imports(()) == b""
+    assert unpack_imports(b"") == ()

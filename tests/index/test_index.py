@@ -65,6 +65,18 @@ def test_an_index_is_empty_until_it_is_refreshed(workspace: Path) -> None:
         assert status.database_bytes > 0
 
 
+def test_stale_files_are_counted(workspace: Path) -> None:
+    """New, changed and gone ones; none after a refresh."""
+    with opened(workspace) as index:
+        assert index.num_stale() == len(FILES)
+        index.refresh()
+        assert index.num_stale() == 0
+        write_tree(workspace, {"new.py": "x = 1\n", "pkg/util.py": "changed = True\n"})
+        (workspace / "pkg" / "core.py").unlink()
+
+        assert index.num_stale() == 3
+
+
 def test_nothing_is_written_into_the_workspace(
     workspace: Path, tree: Callable[[Path], dict[str, tuple[bytes, int]]]
 ) -> None:

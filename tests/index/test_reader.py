@@ -80,19 +80,24 @@ def test_definitions_and_references_of_a_file(tree: IndexedTree) -> None:
     """As the single queries give them; of an unknown file there are none."""
     client, app = tree.id_of("net/http_client.py"), tree.id_of("app.py")
 
-    assert tree.reader.definitions_by_id([client, 10_000]) == {client: tree.reader.definitions_of(client)}
-    assert tree.reader.references_in(app)["send"] == (3, 4)
-    assert tree.reader.references_in(10_000) == {}
+    tables = tree.reader.definition_tables([client, 10_000])
+    assert {file_id: table.all() for file_id, table in tables.items()} == {client: tree.reader.definitions_of(client)}
+    assert tree.reader.references_in(app).lines_of("send") == (3, 4)
+    assert tree.reader.references_in(10_000).names == []
 
 
 def test_few_definers_are_all_or_none(tmp_path: Path) -> None:
     """A name that more files define than asked for tells nothing."""
-    with indexed(tmp_path / "w", {f"f{number}.py": "def get(): pass\n" for number in range(3)}) as built:
+    files = {f"f{number}.py": "def get(): put()\n" for number in range(3)}
+    with indexed(tmp_path / "w", {**files, "f1.py": "def get(): pass\ndef also(): pass\n"}) as built:
         ids = {built.id_of(f"f{number}.py") for number in range(3)}
 
-        assert set(built.reader.few_definers("get", 3)) == ids
-        assert built.reader.few_definers("get", 2) == []
-        assert built.reader.few_definers("put", 2) == []
+        assert built.reader.few_definers(["get", "put", "also"], 3) == {
+            "get": sorted(ids),
+            "also": [built.id_of("f1.py")],
+        }
+        assert built.reader.few_definers(["get", "put"], 2) == {}
+        assert built.reader.few_definers([], 2) == {}
 
 
 def test_candidates_are_best_first(tree: IndexedTree) -> None:
@@ -189,6 +194,27 @@ def test_common_words_do_not_drown_rare_ones(tmp_path: Path) -> None:
         assert _path(built, found[0][0]) == "rare.py"
         assert len(found) == 31
         assert all(math.isfinite(score) for _file_id, score in found)
+
+
+def test_what_is_kept_is_of_the_database_that_is_there(tmp_path: Path) -> None:
+    """Neither a change nor another database under the same name, with as many changes behind it, gives old answers."""
+    many = {f"f{number}.py": "def token(): pass\n" for number in range(40)}
+    with indexed(tmp_path / "w", many) as built:
+        reader = built.reader
+        assert len(reader.candidates({"token": 1.0}, 100)) == 40
+        built.write("f0.py", "def other(): pass\n")
+        assert len(reader.candidates({"token": 1.0}, 100)) == 39
+        assert reader.definition_tables([built.id_of("f0.py")])[built.id_of("f0.py")].names == ["other"]
+        assert not reader.field_counts([built.id_of("f0.py")], ["token"]).counts.any()
+        generation = reader.generation()
+        reader.close()
+    for suffix in ("", "-wal", "-shm"):
+        built.database.with_name(built.database.name + suffix).unlink(missing_ok=True)
+    with indexed(tmp_path / "w", {"f1.py": "x = 1\n"}) as again:
+        again.write("f2.py", "x = 2\n")
+        assert reader.generation() == generation
+        assert len(reader.candidates({"token": 1.0}, 100)) == 37
+        reader.close()
 
 
 def test_many_threads_may_ask(tree: IndexedTree) -> None:

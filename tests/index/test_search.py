@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qcn_agent.index.search import MAX_LINE_CHARS, search_files
-from qcn_agent.index.similar import WINDOW_LINES, similar_code
+from qcn_agent.index.similar import WINDOW_LINES, _rarest, similar_code
 from tests.fakes.indexed import IndexedTree, indexed, write_tree
 
 ODD = os.fsdecode(b"odd\xff.py")
@@ -151,6 +151,14 @@ def test_similar_code_is_a_window_of_the_best_files(tree: IndexedTree) -> None:
     assert "validate_settings" in best.text
     assert best.end_line - best.start_line < WINDOW_LINES
     assert best.text.splitlines() == LOADER.splitlines()[best.start_line - 1 : best.end_line]
+
+
+def test_rare_words_lead_and_common_ones_are_left_out() -> None:
+    """As soon as they are in too many files together; the rarest is always asked for."""
+    assert _rarest({"b": 9, "a": 9, "unknown": 0, "rare": 1}) == ["rare", "a", "b"]
+    assert _rarest({"common": 5000, "rare": 1}) == ["rare"]
+    assert _rarest({"common": 5000}) == ["common"]
+    assert _rarest({}) == []
 
 
 def test_nothing_is_similar_to_nothing(tree: IndexedTree) -> None:

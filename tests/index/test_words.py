@@ -8,6 +8,7 @@ from qcn_agent.index.words import (
     MAX_WORD_CHARS,
     WordSplitter,
     identifiers_of,
+    names_in,
     path_words,
     words_of_text,
 )
@@ -47,6 +48,12 @@ def test_counts_add_up_over_identifiers() -> None:
 def test_numbers_and_single_letters_are_no_identifiers() -> None:
     """Only what can be looked for is counted."""
     assert identifiers_of("x = 42 + foo(bar, foo)") == {"foo": 2, "bar": 1}
+
+
+def test_names_are_told_once_as_they_are_written() -> None:
+    """Without parts and without counts."""
+    assert names_in("parseHTTP(x_1, parseHTTP, 9)") == {"parseHTTP", "x_1"}
+    assert names_in("") == frozenset()
 
 
 def test_words_of_a_text_come_in_its_order() -> None:
