@@ -28,6 +28,7 @@ test("a problem is fixed: previewed, applied as one step, undone as one", async 
     const apply = window.page.getByRole("button", { name: "Apply" }).first();
     await apply.waitFor({ timeout: 60_000 });
     assert.equal(code.held.text("calc.py"), CALC);
+    await window.page.locator('.bulk-edit-panel input[type="checkbox"]').first().click();  // VS Code ticks nothing itself
     await window.picture("8-preview");
     await apply.click();
     await window.holds("calc.py", CALC.replace(WRONG, RIGHT));
