@@ -83,6 +83,46 @@ def test_a_fix_is_proven_shown_and_one_step(
     assert "report" in kinds
 
 
+@pytest.mark.xfail(reason="the edit is made at once, from what the editor has while it follows the agent on disk")
+def test_an_editor_that_reads_files_again_while_the_agent_works(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path
+) -> None:
+    """It gets an edit of the version that it has once it has seen that the tree was put back."""
+    daemon(READ, FIX)
+    editor, path = make_editor(), project / "calc.py"
+    texts = [path.read_text()]
+    editor.open(path.as_uri(), texts[0])
+
+    def follow(message: dict[str, Any]) -> None:
+        text, is_over = path.read_text(), message["params"]["value"]["kind"] == "end"
+        if text != texts[-1] and (RIGHT in text or is_over):  # an editor is never as fast as the daemon
+            texts.append(text)
+            named = {"uri": path.as_uri(), "version": len(texts)}
+            change = {"textDocument": named, "contentChanges": [{"text": text}]}
+            editor.connection.notify("textDocument/didChange", change)
+
+    editor.on_report = follow
+    answer = editor.do(editor.actions(path)[0]["command"])
+    assert [RIGHT in text for text in texts] == [False, True, False]
+    assert answer["result"]["applied"]
+    (asked,) = editor.said("workspace/applyEdit")
+    assert asked["edit"]["documentChanges"][0]["textDocument"]["version"] == 3
+
+
+@pytest.mark.xfail(reason="the bytes on disk are compared with the text: they begin with a mark, or are not UTF-8")
+@pytest.mark.parametrize(("data", "text"), [(b"\xef\xbb\xbfx = 1\n", "x = 1\n"), (b"x = '\xe9'\n", "x = 'é'\n")])
+def test_a_file_that_is_saved_in_another_encoding_is_saved(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path, data: bytes, text: str
+) -> None:
+    """The editor says so; its text is not the bytes."""
+    daemon(READ, FIX)
+    editor = make_editor()
+    (project / "other.py").write_bytes(data)
+    editor.open((project / "other.py").as_uri(), text)
+    answer = editor.do(editor.actions(project / "calc.py")[0]["command"])
+    assert answer.get("result", {}).get("ending") == "fixed"
+
+
 def test_the_agent_hears_where_and_what(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path
 ) -> None:

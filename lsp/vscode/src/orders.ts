@@ -3,6 +3,7 @@
 import { window, workspace } from "vscode";
 import { ExecuteCommandRequest, type LanguageClient } from "vscode-languageclient/node";
 import { failureText } from "./failure";
+import { outcomeText } from "./outcome";
 
 const ACCEPTED = "qcn.accepted";
 const FIX = "qcn.fixDiagnostic";
@@ -14,13 +15,21 @@ export async function order(client: LanguageClient, command: string, args: unkno
     return undefined;
   }
   try {
-    return await client.sendRequest(ExecuteCommandRequest.type, { command, arguments: args });
+    const result: unknown = await client.sendRequest(ExecuteCommandRequest.type, { command, arguments: args });
+    tell(outcomeText(result));
+    return result;
   } catch (error) {
     const said = failureText(error);
     if (said !== undefined && command !== ACCEPTED) {
       void window.showErrorMessage(said);
     }
     return undefined;
+  }
+}
+
+function tell(said: string | undefined): void {
+  if (said !== undefined) {
+    void window.showInformationMessage(said);
   }
 }
 

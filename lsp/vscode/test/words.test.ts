@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { failureText } from "../src/failure";
+import { outcomeText } from "../src/outcome";
 import { report } from "../src/report";
 
 test("a failure gives the daemon's message and its hint", () => {
@@ -15,6 +16,12 @@ test("a failure without a hint is its message, and anything else is shown as it 
 
 test("what was cancelled is no failure", () => {
   assert.deepEqual([-32800, -32802].map((code) => failureText({ code, message: "cancelled" })), [undefined, undefined]);
+});
+
+test("a patch that the editor has not made is told, everything else is not", () => {
+  assert.match(outcomeText({ ending: "fixed", applied: false }) ?? "", /fixed.*was not made/);
+  const quiet = [{ ending: "fixed", applied: true }, { ending: "cancelled", applied: false }, { ending: "no_patch", applied: false }, null];
+  assert.deepEqual(quiet.map(outcomeText), [undefined, undefined, undefined, undefined]);
 });
 
 test("the report has version, process, model, fixes and clients", () => {

@@ -124,7 +124,7 @@ def test_a_program_of_the_folder_is_not_started_before_it_is_trusted(
     editor = start(["qcn-agent"], init=f"{ROOM}vim.env.PATH = '{program.parent}:' .. vim.env.PATH")
     editor.call("nvim_command", f"edit {repository / 'calc.py'}")
     editor.wait(lambda: "is in a folder that you do not trust" in said(editor))
-    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "ran").exists() and "Error" not in said(editor)
     editor.send("nvim_command", "QcnTrust")
     editor.wait_on_screen("(d)eny")
     editor.keys("a")

@@ -33,15 +33,18 @@ function M.root(buf)
   return vim.fs.root(buf, config.current.root_markers)
 end
 
+local function warn_once(text, about)
+  vim.notify_once(text:format(about), vim.log.levels.WARN)
+end
+
 -- What to start for a root, the program with its whole path; nil, and the user hears why, when there is nothing.
 local function command(root)
   local cmd = vim.deepcopy(config.current.cmd)
   local program = vim.fn.exepath(cmd[1])
   if program == "" then
-    return vim.notify_once(("qcn: `%s` can't be run; see `:checkhealth qcn`"):format(cmd[1]), vim.log.levels.WARN)
+    return warn_once("qcn: `%s` can't be run; see `:checkhealth qcn`", cmd[1])
   elseif trust.bars(root, program) then
-    local text = "qcn: %s is in a folder that you do not trust; see `:help qcn-trust`"
-    return vim.notify_once(text:format(program), vim.log.levels.WARN)
+    return warn_once("qcn: %s is in a folder that you do not trust; see `:help qcn-trust`", program)
   end
   cmd[1] = program
   return cmd

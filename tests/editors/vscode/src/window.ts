@@ -2,12 +2,12 @@
 
 import { mkdirSync } from "node:fs";
 import * as path from "node:path";
-import { chromium, type Browser, type Page } from "playwright-core";
+import { chromium, type Browser, type Locator, type Page } from "playwright-core";
 import { ROOT, type Code } from "./code";
 import { until } from "./until";
 
 const BROWSER = process.env["QCN_BROWSER"] ?? "/usr/bin/chromium";
-const ARTEFACTS = process.env["QCN_ARTEFACTS"] ?? path.join(ROOT, "build/editors-vscode");
+const ARTEFACTS = process.env["QCN_EDITOR_ARTEFACTS"] ?? path.join(ROOT, "build/editors-vscode");
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const GHOST = '[class*="ghost-text"], .suggest-preview-text .view-line';
 
@@ -30,7 +30,9 @@ export class Window {
     return new Window(browser, page, code);
   }
 
+  /** Close it; what it shows last is kept for whoever has to find out why. */
   async close(): Promise<void> {
+    await this.picture(`end-${path.basename(process.argv[1] ?? "")}`).catch(() => undefined);
     await this.browser.close();
   }
 
@@ -42,6 +44,27 @@ export class Window {
     for (const key of keys) {
       await this.page.keyboard.press(key);
     }
+  }
+
+  /** Open a file of the folder from the explorer, and put the cursor at its end. */
+  async open(name: string): Promise<void> {
+    await this.row(name).dblclick();
+    await this.page.locator(".tab.active").filter({ hasText: name }).waitFor();
+    await this.toEnd();
+  }
+
+  /** Give a file of the folder another name in the explorer. */
+  async rename(name: string, next: string): Promise<void> {
+    await this.row(name).click();
+    await this.press("F2");
+    const box = this.page.locator(".explorer-item-edited input");
+    await box.fill(next);
+    await this.press("Enter");
+    await this.row(next).waitFor();
+  }
+
+  private row(name: string): Locator {
+    return this.page.locator(".explorer-folders-view .monaco-list-row").filter({ hasText: name }).first();
   }
 
   /** Put the cursor at the end of the file. */
@@ -63,6 +86,17 @@ export class Window {
     return until(`ghost text with ${JSON.stringify(part)}`, async () => {
       const text = await this.ghostNow();
       return text.includes(part) ? text : undefined;
+    });
+  }
+
+  /** Whatever ghost text comes, once it stays as it is. */
+  async anyGhost(): Promise<string> {
+    let before = "";
+    return until("ghost text", async () => {
+      const now = await this.ghostNow();
+      const isStill = now !== "" && now === before;
+      before = now;
+      return isStill ? now : undefined;
     });
   }
 
