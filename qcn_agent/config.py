@@ -125,7 +125,7 @@ class SchedulerConfig:
     quantum_ms: float = _key(1000.0, "longest prefill call while nobody else waits", low=1, high=60_000)
     shared_quantum_ms: float = _key(100.0, "longest prefill call while other requests run", low=1, high=60_000)
     typing_quantum_ms: float = _key(50.0, "longest prefill call while someone types", low=1, high=60_000)
-    typing_window_s: float = _key(5.0, "someone types until so long after the latest completion", low=0, high=3600)
+    typing_window_s: float = _key(20.0, "someone types until so long after the latest completion", low=0, high=3600)
     min_share: float = _key(0.3, "share of time that completions leave to other requests", low=0.05, high=0.9)
     abort_ms: float = _key(
         100.0, "a completion cuts short a prefill call expected to take longer (CPU only); 0: never", low=0, high=60_000

@@ -110,8 +110,10 @@ class Acceptance:
 
     def _follow(self, shown: Shown, edit: Edit) -> bool:
         """Whether the edit goes on with the item. What an editor puts in at once is accepted, not typed."""
-        rest = shown.text[shown.num_typed :]
-        if edit.begin != shown.begin + shown.num_typed or not edit.text or not rest.startswith(edit.text):
+        rest, cursor = shown.text[shown.num_typed :], shown.begin + shown.num_typed
+        if edit.begin < edit.begin + edit.removed == cursor:  # with the word before the cursor, put in anew
+            edit = Edit(cursor, 0, edit.text[edit.removed :], edit.line)
+        if edit.begin != cursor or not edit.text or not rest.startswith(edit.text):
             return self._is_elsewhere(shown, edit)
         shown.num_typed += len(edit.text)
         if len(edit.text) > 1:

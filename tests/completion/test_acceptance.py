@@ -57,6 +57,19 @@ def test_text_that_appears_at_once_was_accepted(desk: Desk) -> None:
     assert desk.outcome() == {"accepted": 1}
 
 
+def test_a_word_put_in_anew_with_the_item_is_an_acceptance(desk: Desk) -> None:
+    """As by an editor with a list, which replaces what was typed of it."""
+    desk.edit(7, "val" + TEXT, removed=3)
+    assert desk.outcome() == {"accepted": 1}
+
+
+def test_another_word_from_the_list_is_none(desk: Desk) -> None:
+    """It ends the item."""
+    desk.now = 1.0
+    desk.edit(7, "valid", removed=3)
+    assert desk.outcome() == {"refused": 1}
+
+
 def test_word_by_word_is_accepted_in_parts(desk: Desk) -> None:
     """Up to the end, the whole item is."""
     begin = 10

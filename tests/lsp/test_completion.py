@@ -148,7 +148,6 @@ def test_an_editor_without_ghost_text_gets_one_item_of_a_list(
     assert item["textEdit"]["newText"] == "value * 2"
 
 
-@pytest.mark.xfail(reason="the item begins at the cursor and filters by nothing: editors drop it inside a word")
 def test_an_item_of_the_list_begins_with_the_word_that_is_typed(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor]
 ) -> None:

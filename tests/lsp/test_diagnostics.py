@@ -83,7 +83,6 @@ def test_a_fix_is_proven_shown_and_one_step(
     assert "report" in kinds
 
 
-@pytest.mark.xfail(reason="the edit is made at once, from what the editor has while it follows the agent on disk")
 def test_an_editor_that_reads_files_again_while_the_agent_works(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path
 ) -> None:
@@ -109,7 +108,6 @@ def test_an_editor_that_reads_files_again_while_the_agent_works(
     assert asked["edit"]["documentChanges"][0]["textDocument"]["version"] == 3
 
 
-@pytest.mark.xfail(reason="the bytes on disk are compared with the text: they begin with a mark, or are not UTF-8")
 @pytest.mark.parametrize(("data", "text"), [(b"\xef\xbb\xbfx = 1\n", "x = 1\n"), (b"x = '\xe9'\n", "x = 'é'\n")])
 def test_a_file_that_is_saved_in_another_encoding_is_saved(
     daemon: Callable[..., Any], make_editor: Callable[..., Editor], project: Path, data: bytes, text: str

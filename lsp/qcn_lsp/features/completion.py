@@ -5,7 +5,9 @@ null, and show a box for an error.
 """
 
 import asyncio
+import dataclasses
 import logging
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 ACCEPTED = "qcn.accepted"
 _PROBE_S = 5.0
 _MAX_LABEL = 60
+_MAX_WORD = 200
+_WORD = re.compile(r"\w+\Z")
 _TRIGGERS = [".", "(", "[", "{", "=", " ", ",", ":"]
 
 
@@ -56,8 +60,14 @@ class Offering:
     async def popup(self, params: types.CompletionParams) -> types.CompletionList:
         """The same as one item of the list that editors without ghost text have."""
         asked_for = params.context is not None and params.context.trigger_kind is types.CompletionTriggerKind.Invoked
-        made = await self._complete(params.text_document.uri, params.position, params.position, "", asked_for=asked_for)
-        return types.CompletionList(is_incomplete=True, items=[_item(made, params.position)] if made else [])
+        uri, position, documents = params.text_document.uri, params.position, self._server.documents
+        made, document = await self._complete(uri, position, position, "", asked_for=asked_for), documents.get(uri)
+        if made is None or document is None:
+            return types.CompletionList(is_incomplete=True, items=[])
+        place = documents.locate(document, position)
+        word = _typed_word(document.split(place)[0])
+        begin = documents.position(document, dataclasses.replace(place, character=place.character - len(word)))
+        return types.CompletionList(is_incomplete=True, items=[_item(made, types.Range(begin, position), word)])
 
     def accepted(self, item: dict[str, Any]) -> None:
         """The editor has put a whole item in."""
@@ -169,7 +179,8 @@ def register_popup(server: "Server", offering: Offering) -> None:
         return await offering.popup(params)
 
 
-def _item(made: Completion, position: types.Position) -> types.CompletionItem:
+def _item(made: Completion, place: types.Range, word: str) -> types.CompletionItem:
+    """It begins with the `word` that is typed, at `place`: editors drop items that don't match it."""
     first = made.text.strip().partition("\n")[0]
     return types.CompletionItem(
         label=first[:_MAX_LABEL],
@@ -178,11 +189,17 @@ def _item(made: Completion, position: types.Position) -> types.CompletionItem:
         documentation=made.text,
         preselect=False,
         sort_text="~",  # after what the language's own server knows
-        filter_text="",
+        filter_text=word + first,
         insert_text_format=types.InsertTextFormat.PlainText,
-        text_edit=types.TextEdit(types.Range(position, position), made.text),
+        text_edit=types.TextEdit(place, word + made.text),
         command=types.Command("accepted", ACCEPTED, arguments=[{"id": str(made.id)}]),
     )
+
+
+def _typed_word(before: str) -> str:
+    """The letters right before the cursor."""
+    found = _WORD.search(before[-_MAX_WORD:])
+    return found[0] if found else ""
 
 
 def _with_lf(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ Work = Callable[[Emit], Awaitable[T]]
 
 COMMAND = "qcn.fixDiagnostic"
 _MAX_TITLE = 60
+_SETTLE_S, _POLL_S = 3.0, 0.05
 _SAVE = "save your files first: the agent works with what is on disk"
 
 
@@ -54,6 +56,7 @@ def register(server: "Server", services: Services) -> None:
         outcome = await _with_progress(server, title, lambda say: services.fix(fix_order, say))
         if outcome is None:
             return {"ending": "cancelled", "reason": "", "applied": False}
+        await _settled(server, folder)
         is_applied = await _offer(server, folder, outcome, title)
         return {"ending": outcome.ending, "reason": outcome.reason, "applied": is_applied}
 
@@ -83,15 +86,27 @@ def _fix_order(server: "Server", folder: Path, path: Path, order: Mapping[str, A
 def _require_saved(server: "Server", folder: Path) -> None:
     for document in server.documents:
         path = path_of(document.uri)
-        if path is not None and path.is_relative_to(folder) and _on_disk(path) != document.text:
+        if path is not None and path.is_relative_to(folder) and not _is_saved(document, path):
             raise UsageError(f"{path.relative_to(folder)} is not saved", hint=_SAVE)
 
 
-def _on_disk(path: Path) -> str | None:
+def _is_saved(document: Document, path: Path) -> bool:
+    """Whether a file holds what the editor has; one that is not UTF-8 only the editor can read, nor can it be fixed."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return True
+    except OSError:
+        return False
+    return text.removesuffix("\n") == document.text.removesuffix("\n")  # editors add the last one when they save
+
+
+def _on_disk(path: Path) -> str:
+    """Empty where there is nothing to read."""
     try:
         return path.read_bytes().decode("utf-8", "replace")
     except OSError:
-        return None
+        return ""
 
 
 async def _with_progress(server: "Server", title: str, work: Work[T]) -> T | None:
@@ -120,6 +135,16 @@ async def _with_progress(server: "Server", title: str, work: Work[T]) -> T | Non
         progress.end(token, types.WorkDoneProgressEnd())
 
 
+async def _settled(server: "Server", folder: Path) -> None:
+    """Wait for an editor that follows the disk: it has read what the agent tried, and reads again what was put back."""
+    end = time.monotonic() + _SETTLE_S
+    opened = [(document, path_of(document.uri)) for document in server.documents]
+    for document, path in opened:
+        if path is not None and path.is_relative_to(folder):
+            while not _is_saved(document, path) and time.monotonic() < end:  # noqa: ASYNC110 - the editor says nothing
+                await asyncio.sleep(_POLL_S)
+
+
 async def _offer(server: "Server", folder: Path, outcome: Outcome, title: str) -> bool:
     """Let the editor make the edit: shown first where it can, and one step to undo."""
     if not outcome.diff:
@@ -128,7 +153,7 @@ async def _offer(server: "Server", folder: Path, outcome: Outcome, title: str) -
 
     def document_of(path: Path) -> Document:
         known = next((document for document in server.documents if path_of(document.uri) == path), None)
-        return known or Document(path.as_uri(), "", -1, _on_disk(path) or "")
+        return known or Document(path.as_uri(), "", -1, _on_disk(path))
 
     label = f"{title} ({outcome.ending})"
     try:
