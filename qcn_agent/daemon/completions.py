@@ -1,6 +1,7 @@
 """Completions for all editors: a `Completer` for each workspace, made for the model that is loaded.
 
-A key never waits for a model: the first one starts the load, and until it is there nothing is offered.
+A key never waits for a model: the first one starts the load, and until it is there nothing is offered. Who asks for a
+completion waits for it.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from qcn_agent.errors import QcnError
 logger = logging.getLogger(__name__)
 
 _RETRY_S = 60.0  # after a load that failed
+_LOAD_PATIENCE_S = 10.0  # of somebody who has asked
 _INDEX_PATIENCE_S = 2.0
 _FLUSH_S = 30.0
 
@@ -85,6 +87,7 @@ class Completions:
         self._folders: dict[Path, Folder] = {}
         self._projects: set[Path] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loading: asyncio.Task[None] | None = None
         self._no_load_before = float("-inf")
         self._flushed_at = clock()
 
@@ -94,9 +97,8 @@ class Completions:
             return None
         folder = self._folder(root)
         folder.latest = snapshot
-        hosted = self._host.loaded()
+        hosted = self._host.loaded() or await self._load_for(trigger)
         if hosted is None:
-            self._begin_load()
             return None
         if not folder.ignored.knows(snapshot.path):
             await folder.ignored.learn(snapshot.path)
@@ -180,10 +182,14 @@ class Completions:
             logger.info("no context from the index of %s: %s", root, error)
             return []
 
-    def _begin_load(self) -> None:
+    async def _load_for(self, trigger: Trigger) -> Loaded | None:
+        """Begin to load the model. Who asked for a completion waits for it a while; who types does not."""
         if self._clock() >= self._no_load_before:
             self._no_load_before = self._clock() + _RETRY_S
-            self._spawn(self._load())
+            self._loading = self._spawn(self._load())
+        if trigger is Trigger.INVOKED and self._loading is not None:
+            await asyncio.wait({self._loading}, timeout=_LOAD_PATIENCE_S)
+        return self._host.loaded()
 
     async def _load(self) -> None:
         try:
@@ -206,7 +212,8 @@ class Completions:
         finally:
             folder.is_refreshing = False
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -10,7 +10,7 @@ the product's own `Completer` over the product's scheduler and prefix cache; the
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qcn_agent.completion.rates import straight
@@ -167,7 +167,7 @@ def main() -> None:
         outcomes = compare(real, 2 if options.quick else NUM_PASSAGES, NUM_LINES)
         report(outcomes)
         print()
-        results = {str(condition): {p: asdict(o) for p, o in of.items()} for condition, of in outcomes.items()}
+        results = {str(condition): {p: vars(o) for p, o in of.items()} for condition, of in outcomes.items()}
         conclude([*targets(outcomes), *budget_targets(real)], results, options.json)
 
 

@@ -76,6 +76,31 @@ async def test_the_first_key_begins_a_load_and_no_key_waits(
     assert await desk.ask() == "value * 2"
 
 
+async def test_who_asks_waits_for_the_model_and_who_types_does_not(
+    tmp_path: Path, desks: list[Desk], monkeypatch: Any
+) -> None:
+    """The load that a key has begun is the one that is waited for."""
+    desk = Desk(tmp_path, "value * 2")
+    desks.append(desk)
+    may_end, model = asyncio.Event(), desk.host.loaded()
+
+    async def load(path: str, say: Any) -> Any:
+        desk.host.wanted.append(path)
+        await may_end.wait()
+        return model
+
+    monkeypatch.setattr(desk.host, "load", load)
+    monkeypatch.setattr(desk.host, "loaded", lambda: model if may_end.is_set() else None)
+    assert await desk.ask(trigger=Trigger.AUTOMATIC) == ""
+    asking = asyncio.create_task(desk.ask())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not asking.done()
+    may_end.set()
+    assert await asking == "value * 2"
+    assert desk.host.wanted == [""]
+
+
 async def test_another_model_gets_another_completer(tmp_path: Path, desks: list[Desk]) -> None:
     """What the one before had generated is not shown as the new one's."""
     desk = Desk(tmp_path, "value * 2")
