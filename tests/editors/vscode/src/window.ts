@@ -122,7 +122,7 @@ export class Window {
     return until(`a status with ${part}`, async () => {
       const label = await this.page.locator('[id="qcn.qcn-agent.qcn.status"] a').first().getAttribute("aria-label").catch(() => null);
       return label?.includes(part) ? label : undefined;
-    }, 40_000);
+    }, 90_000);  // the first one waits for a cold VS Code
   }
 
   /** A picture for people to look at. */
