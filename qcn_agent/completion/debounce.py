@@ -13,7 +13,7 @@ _GAPS = 20
 _DEFAULT_GAP_MS = 150.0
 _HIGH, _LOW = 3.0, 0.5  # times the mean gap, from the least to the most promising place
 _PATIENCE, _MAX_PATIENCE_MS = 2.0, 200.0  # mean gaps that somebody types on without an answer
-_DOUBT, _MAX_DOUBT = 5.0, 125.0  # times as long after each answer that was not what came
+_DOUBT, _MAX_DOUBTS = 5.0, 3  # times as long after each answer that was not what came, so many times at most
 _TRIGGERS = tuple(".([{=:,")
 
 
@@ -65,7 +65,7 @@ def patience_ms(mean_gap_ms: float, num_wrong: int) -> float:
 
     `num_wrong` is how often it was asked since a key last was what it had said.
     """
-    return min(_MAX_PATIENCE_MS, _PATIENCE * mean_gap_ms) * min(_MAX_DOUBT, _DOUBT**num_wrong)
+    return min(_MAX_PATIENCE_MS, _PATIENCE * mean_gap_ms) * _DOUBT ** min(num_wrong, _MAX_DOUBTS)
 
 
 class TypingPace:

@@ -127,6 +127,8 @@ class Completer:
             self.stats.refused(gate)
             desk.clear()
             return None
+        if request.edit is Edit.ACCEPTED:
+            desk.num_wrong = 0
         kind = decision.decide(snapshot, request.trigger, self._config.multiline)
         if kind is Kind.NONE:
             desk.drop_stream()

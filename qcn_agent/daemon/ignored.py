@@ -5,6 +5,7 @@ from pathlib import Path
 
 from qcn_agent.index.files import is_left_out
 
+_TIMEOUT_S = 2.0
 _MAX_KNOWN = 4096
 
 
@@ -27,4 +28,4 @@ class Ignored:
         """Find out about a file; call it when it is opened, and when it is saved, as rules change."""
         while len(self._known) >= _MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[path] = await asyncio.to_thread(is_left_out, self._root, path)
+        self._known[path] = await asyncio.to_thread(is_left_out, self._root, path, _TIMEOUT_S)

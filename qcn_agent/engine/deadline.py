@@ -49,21 +49,22 @@ class CallTimes:
         """Record a call of several tokens."""
         self._has_switched = True
         samples = self._samples.setdefault((num_tokens - 1).bit_length(), deque(maxlen=_SAMPLES))
-        before = _point(samples)
+        before, was_full = _point(samples), len(samples) == _SAMPLES
         samples.append((num_tokens, seconds))
-        self._drift(samples, before)
+        self._drift(samples, before, was_full=was_full)
         self._points = sorted(_point(group) for group in self._samples.values())
         self._sizes = [(size, self.call_s(size) or 0.0) for size in _chunk_sizes(self.n_batch)]
         least = min(took / size for size, took in self._sizes)
         self._knee = min(size for size, took in self._sizes if took <= _KNEE_COST * least * size)
 
-    def _drift(self, measured: deque[tuple[int, float]], before: tuple[float, float]) -> None:
+    def _drift(self, measured: deque[tuple[int, float]], before: tuple[float, float], *, was_full: bool) -> None:
         """A path that grows and a processor that heats up slow down calls of every size, not only those made now.
 
-        Sizes that were last measured under better conditions would else look cheaper than they are.
+        Sizes that were last measured under better conditions would else look cheaper than they are. Only a median of
+        five says so: the first calls of a process are slow by themselves.
         """
         now = _point(measured)
-        if before[0] != now[0] or before[1] <= 0:
+        if before[0] != now[0] or before[1] <= 0 or not was_full:
             return
         factor = min(max(now[1] / before[1], 1 / _MAX_DRIFT), _MAX_DRIFT)
         for bucket, group in self._samples.items():

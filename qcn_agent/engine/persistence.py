@@ -85,6 +85,8 @@ class Persistence:
         """Do one piece of work. False when everything worth it is written, or the disk takes no more."""
         if self._job is not None:
             return self._collect(wait_s=0.005)
+        if self._store.is_broken:  # asked once: it ends with time, and with nothing wanted all that is on disk may go
+            return False
         wanted = self._wanted()
         blob = self._unwritten(wanted)
         if blob is None or blob.data is None or blob.identity is None:
@@ -124,7 +126,7 @@ class Persistence:
         leaves = {*tails, *self._anchors(), *self.also}
         wanted = sorted(leaves, key=lambda node: self._kept.value(node, is_kept=False), reverse=True)
         num_bytes, spent, affordable = 0, Counter[frozenset[str]](), list[Node]()
-        for node in wanted if not self._store.is_broken else ():
+        for node in wanted:
             needed, owners = self._kept.tiers.size_of(node.end, with_state=True), as_said(node.projects)
             if num_bytes + needed <= self._store.max_bytes and spent[owners] + needed <= self._limit(owners):
                 num_bytes += needed
@@ -135,7 +137,7 @@ class Persistence:
     def _unwritten(self, wanted: list[Node]) -> Blob | None:
         """A blob to write next: KV before the states that need it. Makes room on disk at the expense of others."""
         waiting = self._kept.tiers.unwritten
-        if self._store.is_broken or not waiting:
+        if not waiting:
             return None
         needed = {blob for leaf in wanted for node in self._lost_part(leaf) for blob in (leaf.state, node.kv)}
 

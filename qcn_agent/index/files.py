@@ -83,30 +83,36 @@ def stamps(workspace: Path, paths: Iterable[str]) -> dict[str, FileStamp]:
     return found
 
 
-def wanted(workspace: Path, paths: Iterable[str]) -> set[str]:
+def wanted(workspace: Path, paths: Iterable[str], timeout_s: float = _GIT_TIMEOUT_S) -> set[str]:
     """Those of the paths that belong to the workspace: git would list them, or no ignore rule speaks against them."""
     asked = [path for path in paths if not _leads_outside(workspace, path)]
     rules = IgnoreRules.read(workspace / QCNIGNORE)
-    listed = _listed(workspace, asked) if asked else None
+    listed = _listed(workspace, asked, timeout_s) if asked else None
     allowed = _allowed_by_rules(workspace, asked) if listed is None else listed
     return {path for path in allowed if not is_ignored(rules, path)}
 
 
-def is_left_out(workspace: Path, path: str) -> bool:
-    """Whether a file does not belong to the workspace, or would not once it is on disk: git lists none that isn't."""
-    if wanted(workspace, [path]):
+def is_left_out(workspace: Path, path: str, timeout_s: float = _GIT_TIMEOUT_S) -> bool:
+    """Whether a file does not belong to the workspace, or would not once it is on disk: git lists none that isn't.
+
+    What can't be found out is left out. `timeout_s` is for each question to git.
+    """
+    if _leads_outside(workspace, path) or any(part in NEVER for part in path.split("/")):
+        return True
+    if wanted(workspace, [path], timeout_s):
         return False
-    if os.path.lexists(workspace / path) or run_git(workspace, "rev-parse", timeout_s=_GIT_TIMEOUT_S) is None:
+    if os.path.lexists(workspace / path) or is_ignored(IgnoreRules.read(workspace / QCNIGNORE), path):
         return True
-    if is_ignored(IgnoreRules.read(workspace / QCNIGNORE), path):
-        return True
-    return run_git(workspace, "check-ignore", "-q", "--", path, timeout_s=_GIT_TIMEOUT_S) is not None
+    own = next((folder for folder in reversed(_folders(path)) if (workspace / folder / ".git").exists()), "")
+    asked = (workspace / own, "check-ignore", "--", path[len(own) :])
+    said = run_git(*asked, timeout_s=timeout_s, also_fine=(1,))
+    return said is None or bool(said)
 
 
-def _listed(workspace: Path, paths: Iterable[str], depth: int = 0) -> set[str] | None:
+def _listed(workspace: Path, paths: Iterable[str], timeout_s: float, depth: int = 0) -> set[str] | None:
     """Of a few paths, those that git lists, here or in the submodules and nested repositories that it lists."""
     asked = set(paths)
-    names = _git_ls(workspace, "--", *(f":(literal){path}" for path in asked))
+    names = _git_ls(workspace, "--", *(f":(literal){path}" for path in asked), timeout_s=timeout_s)
     if names is None:
         return None
     found = asked.intersection(names)
@@ -116,8 +122,9 @@ def _listed(workspace: Path, paths: Iterable[str], depth: int = 0) -> set[str] |
         if folder and _is_folder(workspace / folder[:-1]):
             nested.setdefault(folder, []).append(path[len(folder) :])
     for folder, inside in nested.items():
-        if {folder, folder[:-1]}.intersection(_git_ls(workspace, "--", f":(literal){folder[:-1]}") or ()):
-            found.update(folder + path for path in _listed(workspace / folder, inside, depth + 1) or ())
+        listed = _git_ls(workspace, "--", f":(literal){folder[:-1]}", timeout_s=timeout_s) or ()
+        if {folder, folder[:-1]}.intersection(listed):
+            found.update(folder + path for path in _listed(workspace / folder, inside, timeout_s, depth + 1) or ())
     return found
 
 
@@ -132,8 +139,8 @@ def _folders(path: str) -> list[str]:
     return ["/".join(parts[:count]) + "/" if count else "" for count in range(len(parts))]
 
 
-def _git_ls(folder: Path, *arguments: str) -> list[str] | None:
-    output = run_git(folder, "ls-files", "-co", "--exclude-standard", "-z", *arguments, timeout_s=_GIT_TIMEOUT_S)
+def _git_ls(folder: Path, *arguments: str, timeout_s: float = _GIT_TIMEOUT_S) -> list[str] | None:
+    output = run_git(folder, "ls-files", "-co", "--exclude-standard", "-z", *arguments, timeout_s=timeout_s)
     return None if output is None else [os.fsdecode(name) for name in output.split(b"\0") if name]
 
 

@@ -18,8 +18,11 @@ _SWITCHED_OFF = (
 )
 
 
-def run_git(folder: Path, *arguments: str, timeout_s: float) -> bytes | None:
-    """What `git` in `folder` writes to stdout; None where there is no git, it fails, or takes over `timeout_s`."""
+def run_git(folder: Path, *arguments: str, timeout_s: float, also_fine: tuple[int, ...] = ()) -> bytes | None:
+    """What `git` in `folder` writes to stdout; None where there is no git, it fails, or takes over `timeout_s`.
+
+    `also_fine` are exit codes beside 0 that are no failure.
+    """
     flags = [part for setting in _SWITCHED_OFF for part in ("-c", setting)]
     command = ["git", "--no-pager", *flags, *arguments]
     try:
@@ -35,7 +38,7 @@ def run_git(folder: Path, *arguments: str, timeout_s: float) -> bytes | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout if done.returncode in (0, *also_fine) else None
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -93,7 +93,14 @@ class IndexReader:
             try:
                 yield connection
             finally:
-                connection.execute("COMMIT")
+                self._end(connection)
+
+    def _end(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            logger.warning("the index is damaged, and is made anew: %s", error)
+            self._disconnect()
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._connection.in_transaction:
@@ -296,6 +303,7 @@ class IndexReader:
         return [
             FoundDefinition(file_id, path, definition)
             for file_id, path, _count in files
+            if file_id in tables  # else what was found about it is damaged
             for definition in tables[file_id].named(name)
         ]
 

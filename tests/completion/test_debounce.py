@@ -86,3 +86,8 @@ def test_pace_is_the_mean_of_gaps_without_pauses() -> None:
         pace.key(now)
 
     assert pace.mean_gap_ms == pytest.approx(400 / 3)
+
+
+def test_doubt_has_an_end() -> None:
+    """However often the model was wrong."""
+    assert patience_ms(150.0, 10_000) == patience_ms(150.0, 3)

@@ -471,6 +471,24 @@ def test_after_a_completion_the_next_one_is_prepared() -> None:
     assert len(generator.starts) == 2
 
 
+def test_what_is_accepted_was_right() -> None:
+    """After each acceptance the next completion is prepared, however many there were."""
+    generator = TimedGenerator(lambda prompt: f"call_{len(generator.starts)}(first)\n")
+
+    async def main() -> None:
+        completer, text = made(generator, speculate="on"), "x = 1\ny = "
+        for _ in range(4):
+            text += await ask(completer, text + "¦\n") or ""
+            await asyncio.sleep(2)
+            await ask(completer, text + "¦\n")
+            await asyncio.sleep(2)
+            text += "\nz = "
+
+    run(main())
+
+    assert [request.priority for request in generator.starts].count(Priority.BACKGROUND) >= 3
+
+
 def test_a_key_ends_what_is_prepared() -> None:
     """Nobody waits for it; the engine is free at its next step."""
     generator = TimedGenerator(lambda prompt: "abcdef_" + "ghi_" * 200 + "\n", decode_ms=5.0)

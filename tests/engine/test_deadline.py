@@ -108,6 +108,12 @@ def test_one_hiccup_moves_no_other_size() -> None:
     assert times.call_s(512) == pytest.approx(0.128)
 
 
+def test_a_cold_first_call_spoils_no_other_size() -> None:
+    """Ten times too slow at first: what was measured since stays as it was measured."""
+    times = _measured((512, 10.0), (128, 0.3), (64, 0.2), *[(512, 1.0)] * 3)
+    assert (times.call_s(128), times.call_s(64)) == (pytest.approx(0.3), pytest.approx(0.2))
+
+
 def test_the_knee_is_where_tokens_get_dear() -> None:
     """A flat part up to 128 tokens, then a slope: below 128 a token costs more than 1.5 times the least."""
     times = _measured((32, 0.128), (64, 0.128), (128, 0.140), (256, 0.256), (512, 0.512))

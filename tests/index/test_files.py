@@ -128,6 +128,30 @@ def test_what_a_link_leads_to_is_left_out(tmp_path: Path, git: Callable[..., str
         assert is_left_out(tmp_path / "main", asked)
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("new.py", False),
+        ("sub/new.py", False),
+        ("sub/.env", True),
+        ("kept.log", False),
+        ("other.log", True),
+        ("link/new.py", True),
+        ("../out.py", True),
+        (".git/hooks/new", True),
+    ],
+)
+def test_files_that_are_not_on_disk_yet(tmp_path: Path, git: Callable[..., str], path: str, expected: bool) -> None:
+    """The rules of the repository that they would lie in count; what can't be found out is left out."""
+    write_tree(tmp_path / "main", {"a.py": "", ".gitignore": "*.log\n!kept.log\n", "sub/.gitignore": ".env\n"})
+    for folder in ("main", "main/sub"):
+        git(tmp_path / folder, "init", "-q")
+        git(tmp_path / folder, "add", ".")
+    (tmp_path / "main" / "link").symlink_to(tmp_path)
+
+    assert is_left_out(tmp_path / "main", path) is expected
+
+
 def test_a_worktree_is_a_workspace(tmp_path: Path, git: Callable[..., str]) -> None:
     """Its `.git` is a file."""
     write_tree(tmp_path / "main", {"a.py": ""})

@@ -1,5 +1,7 @@
 """Inline completions through the real protocol, with a generator that says what the test wants."""
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,23 @@ def test_an_editor_without_ghost_text_gets_one_item_of_a_list(
     (item,) = found["items"]
     assert found["isIncomplete"] is True
     assert item["textEdit"]["newText"] == "value * 2"
+
+
+def test_a_list_never_waits_for_a_model(
+    daemon: Callable[..., Any], make_editor: Callable[..., Editor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Editors open it at every word, and say that it was invoked."""
+    running, never = daemon(), asyncio.Event()
+    monkeypatch.setattr(running.host, "loaded", lambda: None)
+    monkeypatch.setattr(running.host, "load", lambda path, say: never.wait())
+    editor = make_editor({})
+    editor.write(TEXT)
+    place = {"line": 5, "character": 11}
+    begun = time.monotonic()
+    for _ in range(2):
+        params = {"textDocument": {"uri": editor.uri}, "position": place, "context": {"triggerKind": 1}}
+        assert editor.result("textDocument/completion", params)["items"] == []
+    assert time.monotonic() - begun < 8.0  # who asked for ghost text would wait ten
 
 
 def test_an_item_of_the_list_begins_with_the_word_that_is_typed(

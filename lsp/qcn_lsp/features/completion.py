@@ -58,10 +58,10 @@ class Offering:
         return types.InlineCompletionList([types.InlineCompletionItem(prefix + made.text, range=ends, command=command)])
 
     async def popup(self, params: types.CompletionParams) -> types.CompletionList:
-        """The same as one item of the list that editors without ghost text have."""
-        asked_for = params.context is not None and params.context.trigger_kind is types.CompletionTriggerKind.Invoked
+        """The same as one item of the list that editors without ghost text have. It opens by itself as somebody types:
+        no such request says that a completion was asked for."""
         uri, position, documents = params.text_document.uri, params.position, self._server.documents
-        made, document = await self._complete(uri, position, position, "", asked_for=asked_for), documents.get(uri)
+        made, document = await self._complete(uri, position, position, "", asked_for=False), documents.get(uri)
         if made is None or document is None:
             return types.CompletionList(is_incomplete=True, items=[])
         place = documents.locate(document, position)

@@ -84,10 +84,16 @@ def _fix_order(server: "Server", folder: Path, path: Path, order: Mapping[str, A
 
 
 def _require_saved(server: "Server", folder: Path) -> None:
-    for document in server.documents:
-        path = path_of(document.uri)
-        if path is not None and path.is_relative_to(folder) and not _is_saved(document, path):
-            raise UsageError(f"{path.relative_to(folder)} is not saved", hint=_SAVE)
+    path = _unsaved(server, folder)
+    if path is not None:
+        raise UsageError(f"{path.relative_to(folder)} is not saved", hint=_SAVE)
+
+
+def _unsaved(server: "Server", folder: Path) -> Path | None:
+    """An open file of the folder that holds something else on disk."""
+    opened = ((document, path_of(document.uri)) for document in server.documents)
+    inside = ((document, path) for document, path in opened if path is not None and path.is_relative_to(folder))
+    return next((path for document, path in inside if not _is_saved(document, path)), None)
 
 
 def _is_saved(document: Document, path: Path) -> bool:
@@ -138,11 +144,8 @@ async def _with_progress(server: "Server", title: str, work: Work[T]) -> T | Non
 async def _settled(server: "Server", folder: Path) -> None:
     """Wait for an editor that follows the disk: it has read what the agent tried, and reads again what was put back."""
     end = time.monotonic() + _SETTLE_S
-    opened = [(document, path_of(document.uri)) for document in server.documents]
-    for document, path in opened:
-        if path is not None and path.is_relative_to(folder):
-            while not _is_saved(document, path) and time.monotonic() < end:  # noqa: ASYNC110 - the editor says nothing
-                await asyncio.sleep(_POLL_S)
+    while _unsaved(server, folder) is not None and time.monotonic() < end:  # noqa: ASYNC110 - the editor says nothing
+        await asyncio.sleep(_POLL_S)
 
 
 async def _offer(server: "Server", folder: Path, outcome: Outcome, title: str) -> bool:
