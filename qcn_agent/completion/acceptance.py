@@ -24,7 +24,7 @@ Count = Callable[[str, str, float], None]  # (language, event, amount)
 
 @dataclass
 class Shown:
-    """One item: `text` offered at offset `begin` (code points) of version `version` of a document."""
+    """One item: `text` offered at offset `begin` (code points) of version `version` of a document, behind `word`."""
 
     item_id: str
     uri: str
@@ -33,6 +33,7 @@ class Shown:
     begin: int
     text: str
     shown_at: float
+    word: str = ""  # the letters right before it
     num_typed: int = 0  # code points of it that are there by now
     was_accepted: bool = False  # a part of it
 
@@ -111,8 +112,8 @@ class Acceptance:
     def _follow(self, shown: Shown, edit: Edit) -> bool:
         """Whether the edit goes on with the item. What an editor puts in at once is accepted, not typed."""
         rest, cursor = shown.text[shown.num_typed :], shown.begin + shown.num_typed
-        if edit.begin < edit.begin + edit.removed == cursor:  # with the word before the cursor, put in anew
-            edit = Edit(cursor, 0, edit.text[edit.removed :], edit.line)
+        if edit.begin < edit.begin + edit.removed == cursor:
+            edit = _without_word(edit, shown.word + shown.text[: shown.num_typed])
         if edit.begin != cursor or not edit.text or not rest.startswith(edit.text):
             return self._is_elsewhere(shown, edit)
         shown.num_typed += len(edit.text)
@@ -153,6 +154,14 @@ class Acceptance:
         tokens = _TOKEN.findall(shown.text)
         if tokens and len(self._kept) < MAX_PROBED:
             self._kept.append(_Kept(shown.uri, shown.language, tokens, line, self._clock()))
+
+
+def _without_word(edit: Edit, before: str) -> Edit:
+    """An edit up to the cursor that only puts in anew what stood `before` it, as editors with a list do, and more."""
+    again = before[-edit.removed :]
+    if len(again) < edit.removed or not edit.text.startswith(again):
+        return edit
+    return Edit(edit.begin + edit.removed, 0, edit.text[edit.removed :], edit.line)
 
 
 def share_kept(tokens: list[str], text: str, line: int) -> float:

@@ -24,7 +24,7 @@ class Desk:
 
     def show(self, text: str = TEXT, begin: int = 10, item_id: str = "1", uri: str = URI) -> None:
         """An item on the screen."""
-        self.acceptance.show(Shown(item_id, uri, "python", 1, begin, text, self.now))
+        self.acceptance.show(Shown(item_id, uri, "python", 1, begin, text, self.now, "val"))
 
     def edit(self, begin: int, text: str, removed: int = 0) -> None:
         """A change."""
@@ -63,10 +63,11 @@ def test_a_word_put_in_anew_with_the_item_is_an_acceptance(desk: Desk) -> None:
     assert desk.outcome() == {"accepted": 1}
 
 
-def test_another_word_from_the_list_is_none(desk: Desk) -> None:
+@pytest.mark.parametrize("text", ["valid", "foo" + TEXT, "xy"])
+def test_another_word_from_the_list_is_none(desk: Desk, text: str) -> None:
     """It ends the item."""
     desk.now = 1.0
-    desk.edit(7, "valid", removed=3)
+    desk.edit(7, text, removed=3)
     assert desk.outcome() == {"refused": 1}
 
 

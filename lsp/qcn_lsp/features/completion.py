@@ -115,7 +115,14 @@ class Offering:
         if made is None or self._server.documents.get(uri) is not document or document.version != snapshot.version:
             return None
         shown = acceptance.Shown(
-            str(made.id), uri, document.language_id, document.version, offset, made.text, time.monotonic()
+            str(made.id),
+            uri,
+            document.language_id,
+            document.version,
+            offset,
+            made.text,
+            time.monotonic(),
+            _typed_word(snapshot.before),
         )
         self._acceptance.show(shown)
         return made
