@@ -104,7 +104,10 @@ class Asker:
         if usage.num_reused_tokens < asked.plan.num_cached_tokens // 2:
             self._memory.forget()
         self._memory.add(asked.prompt if usage.num_generated_tokens else asked.prompt.until(num_read_tokens))
-        self.meter.add(replace(usage, queue_ms=self.meter.queue_ms) if is_guess else usage)
+        if not is_guess:
+            self.meter.add(usage)
+        elif not usage.steps_waited:  # what makes way for others takes longer, and says nothing of the model
+            self.meter.add(replace(usage, queue_ms=self.meter.queue_ms))
 
     def _sampling(self) -> SamplingParams:
         wants_logprobs = self._config.min_logprob > _LOGPROBS_OFF
