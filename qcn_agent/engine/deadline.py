@@ -34,6 +34,7 @@ class CallTimes:
         self._points: list[tuple[float, float]] = []  # (tokens, seconds): the medians of the samples, ascending
         self._sizes: list[tuple[int, float]] = []  # (tokens, expected seconds) of the chunks to choose from
         self._knee = n_batch
+        self._least_cost_s = 0.0  # of a token, in the chunk where it is least
 
     @property
     def knee(self) -> int:
@@ -54,7 +55,7 @@ class CallTimes:
         self._drift(samples, before, was_full=was_full)
         self._points = sorted(_point(group) for group in self._samples.values())
         self._sizes = [(size, self.call_s(size) or 0.0) for size in _chunk_sizes(self.n_batch)]
-        least = min(took / size for size, took in self._sizes)
+        self._least_cost_s = least = min(took / size for size, took in self._sizes)
         self._knee = min(size for size, took in self._sizes if took <= _KNEE_COST * least * size)
 
     def _drift(self, measured: deque[tuple[int, float]], before: tuple[float, float], *, was_full: bool) -> None:
@@ -111,7 +112,7 @@ class CallTimes:
 
         None that costs over three times the least time per token: the knee then, however long it takes.
         """
-        dearest = _MOST_COST * min((took / size for size, took in self._sizes), default=0.0)
+        dearest = _MOST_COST * self._least_cost_s
         fitting = (size for size, took in self._sizes if took <= target_s and took <= dearest * size)
         return max(fitting, default=self._knee)
 

@@ -95,3 +95,8 @@ class Speaker:
         if key not in self._answers:
             self._answers[key] = self._vocabulary.encode([(self._recording.answer(self.prefix(prompt)), False)])
         return self._answers[key]
+
+
+def an_end(is_end: Callable[[int], bool], n_vocab: int) -> int:
+    """A token that ends an answer."""
+    return next(token for token in range(n_vocab) if is_end(token))

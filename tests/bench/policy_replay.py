@@ -20,7 +20,7 @@ from qcn_agent.engine.backend import Backend
 from qcn_agent.engine.generator import GenerationRequest, Priority
 from qcn_agent.engine.sequence import Sequence
 from tests.bench.policy_engine import SimEngine
-from tests.bench.policy_oracle import TAIL_CHARS, Recording, Speaker
+from tests.bench.policy_oracle import TAIL_CHARS, Recording, Speaker, an_end
 from tests.bench.policy_others import OTHERS, Policy
 from tests.bench.policy_screen import Generation, Screen, num_unseen_tokens
 from tests.bench.policy_server import LlamaServer
@@ -94,7 +94,7 @@ async def _ours(policy: str, scene: Scene, real: Backend) -> Outcome:
     completer = Completer(engine, config, on_gpu=True, ring=await _ring(scene))
     async with _running(engine.run(), _agent_of_ours(engine, scene.load)):
         for number, recording in enumerate((scene.recording, *scene.more)):
-            engine.backend.speak = speaker = Speaker(recording, engine.vocabulary, _end(real))
+            engine.backend.speak = speaker = Speaker(recording, engine.vocabulary, an_end(real.is_end, real.n_vocab))
             screen.turn_to(recording)
             await type_passage(Ours(completer, screen), screen, scene, f"app{number}.py")
         completer.close("editor")
@@ -145,7 +145,7 @@ async def _ring(scene: Scene) -> ContextRing:
 
 async def _other(policy: str, scene: Scene, real: Backend) -> Outcome:
     server = LlamaServer(real, scene.rates, is_hybrid=scene.is_hybrid)
-    server.speak = speaker = Speaker(scene.recording, server.vocabulary, _end(real))
+    server.speak = speaker = Speaker(scene.recording, server.vocabulary, an_end(real.is_end, real.n_vocab))
     screen = Screen(scene.recording)
     async with _running(server.run(), _agent_of_server(server, scene.load)):
         await type_passage(OTHERS[policy](server, screen), screen, scene)
@@ -251,7 +251,3 @@ def _agent_prompt(load: Load, number: int) -> np.ndarray[tuple[int], np.dtype[np
 
 def _num_new(load: Load) -> int:
     return 8 if load == "reads" else _WRITE_TOKENS
-
-
-def _end(real: Backend) -> int:
-    return next(token for token in range(real.n_vocab) if real.is_end(token))

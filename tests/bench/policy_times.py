@@ -27,7 +27,7 @@ from qcn_agent.engine.generator import (
 )
 from qcn_agent.models.embedded import embedded_model_path
 from tests.bench.policy_bench import RATES, SLOWER
-from tests.bench.policy_oracle import Recording, Speaker
+from tests.bench.policy_oracle import Recording, Speaker, an_end
 from tests.bench.policy_replay import Ours, Scene, type_passage
 from tests.bench.policy_screen import Screen
 from tests.bench.report import Target, conclude, progress, table
@@ -111,7 +111,7 @@ class Times:
 
 async def typed(engine: Engine, recording: Recording, gap_ms: float, seed: int, times: Times) -> None:
     """Type one passage in real time."""
-    end = next(token for token in range(engine.n_vocab) if engine.vocabulary.is_end(token))
+    end = an_end(engine.vocabulary.is_end, engine.n_vocab)
     generator = Spoken(engine, Speaker(recording, engine.vocabulary, end))
     completer = Completer(generator, CompletionConfig(min_logprob=-100.0))
     screen = Screen(recording)

@@ -65,7 +65,7 @@ class Offering:
         if made is None or document is None:
             return types.CompletionList(is_incomplete=True, items=[])
         place = documents.locate(document, position)
-        word = _typed_word(document.split(place)[0])
+        word = _typed_word(document.line(place.line)[: place.character])
         begin = documents.position(document, dataclasses.replace(place, character=place.character - len(word)))
         return types.CompletionList(is_incomplete=True, items=[_item(made, types.Range(begin, position), word)])
 
